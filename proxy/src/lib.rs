@@ -1,0 +1,3 @@
+//! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
+
+pub mod topic;

@@ -1,0 +1,3 @@
+//! The binary `sse-proxy`.
+
+fn main() {}

@@ -1,3 +1,8 @@
 //! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
 
+pub mod admission;
+pub mod delivery;
+pub mod event;
+pub mod hub;
+pub mod log;
 pub mod topic;

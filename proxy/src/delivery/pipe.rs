@@ -1,0 +1,137 @@
+//! A bounded stream of bytes from a shard to a response body that hyper polls.
+//!
+//! It behaves like a socket: writing takes what there is room for, a full pipe reports when it has room again,
+//! and a reader that goes away is a hang-up. So HTTP/2 and TLS subscribers are subscribers like all others.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use parking_lot::Mutex;
+
+use super::inbox::{Command, Inbox};
+
+/// How much waits in a pipe at most. HTTP/2 has a window of its own behind it.
+const CAPACITY: usize = 64 * 1024;
+
+/// The shared state of both ends.
+pub struct Pipe {
+    state: Mutex<State>,
+    inbox: Arc<Inbox>,
+    /// The slab index that the shard has given to the subscriber, or [`NO_KEY`].
+    key: AtomicU32,
+}
+
+/// No slab index yet, or no longer.
+pub const NO_KEY: u32 = u32::MAX;
+
+#[derive(Default)]
+struct State {
+    buffer: BytesMut,
+    reader: Option<Waker>,
+    writer_waits: bool,
+    reader_gone: bool,
+    finished: bool,
+}
+
+/// The reading end: a response body.
+pub struct PipeBody(Arc<Pipe>);
+
+// === impl Pipe ===
+
+impl Pipe {
+    /// A pipe from the shard behind `inbox`, and its reading end.
+    pub fn new(inbox: &Arc<Inbox>) -> (Arc<Self>, PipeBody) {
+        let pipe = Arc::new(Self {
+            state: Mutex::default(),
+            inbox: Arc::clone(inbox),
+            key: AtomicU32::new(NO_KEY),
+        });
+        (Arc::clone(&pipe), PipeBody(pipe))
+    }
+
+    pub(super) fn key(&self) -> u32 {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_key(&self, key: u32) {
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state.lock().reader_gone
+    }
+
+    pub(super) fn write(&self, parts: &[&[u8]]) -> io::Result<usize> {
+        let mut state = self.state.lock();
+        if state.reader_gone {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut written = 0;
+        for part in parts {
+            let taken = part.len().min(CAPACITY - state.buffer.len());
+            state.buffer.extend_from_slice(&part[..taken]);
+            written += taken;
+            if taken < part.len() {
+                state.writer_waits = true;
+                break;
+            }
+        }
+        if let Some(reader) = state.reader.take_if(|_| written > 0) {
+            drop(state);
+            reader.wake();
+        }
+        Ok(written)
+    }
+
+    pub(super) fn finish(&self) {
+        let mut state = self.state.lock();
+        state.finished = true;
+        if let Some(reader) = state.reader.take() {
+            drop(state);
+            reader.wake();
+        }
+    }
+}
+
+// === impl PipeBody ===
+
+impl Body for PipeBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let mut state = self.0.state.lock();
+        if state.buffer.is_empty() {
+            if state.finished {
+                return Poll::Ready(None);
+            }
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        // Taken whole, memory included: an idle stream holds no buffer.
+        let bytes = std::mem::take(&mut state.buffer).freeze();
+        let report = std::mem::take(&mut state.writer_waits);
+        drop(state);
+        if report {
+            self.0.inbox.push(Command::Pipe(Arc::clone(&self.0)));
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+impl Drop for PipeBody {
+    fn drop(&mut self) {
+        self.0.state.lock().reader_gone = true;
+        self.0.inbox.push(Command::Pipe(Arc::clone(&self.0)));
+    }
+}

@@ -1,0 +1,242 @@
+//! The hub: all topics of this instance, and the way from a publisher to the delivery shards.
+//!
+//! Publishing appends to the topic's log and tells the shards that have subscribers of it, once each until
+//! they look. The log is the queue, so this is all the coordination there is: a shard that is busy finds
+//! everything that arrived meanwhile in one piece.
+
+pub mod budget;
+pub mod resume;
+pub mod topic;
+
+use std::{
+    hash::BuildHasher as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hashbrown::{HashTable, hash_table::Entry};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use self::{
+    resume::{Gap, GapReason, Since, Start},
+    topic::Topic,
+};
+use self::budget::Budget;
+use crate::{
+    delivery::Inbox,
+    event::{Clock, EventId, Origin},
+    log::Bounds,
+    topic::{TopicId, TopicName},
+};
+
+/// Topics live in this many maps, each with its own lock.
+const STRIPES: usize = 64;
+
+/// How long a publisher waits for delivery to catch up before it is told to try again.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How much history is kept, and how far a subscriber may fall behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// For each topic.
+    pub per_topic: Bounds,
+    /// Bytes over all topics.
+    pub total_bytes: u64,
+    /// Events that a slow subscriber may be behind: kept beyond `per_topic` while somebody is.
+    pub queue_events: u64,
+}
+
+/// Delivery did not catch up in time; nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("subscribers of this topic do not keep up; try again")]
+pub struct Congested;
+
+/// A [`Retention`] that every publisher reads and nobody waits for.
+#[derive(Default)]
+struct RetentionCell([AtomicU64; 5]);
+
+/// All topics of this instance.
+pub struct Hub {
+    clock: Clock,
+    stripes: Box<[Mutex<HashTable<Arc<Topic>>>]>,
+    hasher: foldhash::fast::RandomState,
+    topics: AtomicUsize,
+    inboxes: Box<[Arc<Inbox>]>,
+    retention: RetentionCell,
+    budget: Budget,
+    /// When the newest event was accepted that is gone together with its topic's log.
+    forgotten_ms: AtomicU64,
+    room: Notify,
+    waiting: AtomicUsize,
+}
+
+// === impl Hub ===
+
+impl Hub {
+    /// A hub without topics that feeds the shards behind `inboxes`.
+    pub fn new(origin: Origin, retention: Retention, inboxes: Vec<Arc<Inbox>>) -> Self {
+        Self {
+            clock: Clock::new(origin),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            hasher: foldhash::fast::RandomState::default(),
+            topics: AtomicUsize::new(0),
+            inboxes: inboxes.into(),
+            budget: Budget::new(retention.total_bytes),
+            retention: RetentionCell::new(&retention),
+            forgotten_ms: AtomicU64::new(0),
+            room: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The topic of this name, made if need be. It lasts while somebody holds it or its log has events.
+    pub fn topic(&self, name: &TopicName) -> Arc<Topic> {
+        let id = TopicId::of(name);
+        let hash = self.hasher.hash_one(id);
+        let mut stripe = self.stripes[Self::stripe(hash)].lock();
+        match stripe.entry(hash, |t| t.id() == id, |t| self.hasher.hash_one(t.id())) {
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
+            Entry::Vacant(entry) => {
+                self.topics.fetch_add(1, Ordering::Relaxed);
+                let topic = Arc::new(Topic::new(name.clone(), id));
+                Arc::clone(entry.insert(topic).get())
+            }
+        }
+    }
+
+    /// Accepts one event: gives it an id, appends it and wakes the shards with subscribers. Waits while
+    /// delivery of the topic is behind.
+    pub async fn publish(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Result<EventId, Congested> {
+        if let Some(id) = self.try_publish(topic, after_id) {
+            return Ok(id);
+        }
+        let wait = async {
+            loop {
+                let mut room = std::pin::pin!(self.room.notified());
+                room.as_mut().enable();
+                if let Some(id) = self.try_publish(topic, after_id) {
+                    return id;
+                }
+                room.await;
+            }
+        };
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let published = tokio::time::timeout(ROOM_WAIT_MAX, wait).await;
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        published.map_err(|_| Congested)
+    }
+
+    /// As [`publish`](Self::publish), or `None` at once if delivery is behind.
+    pub fn try_publish(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
+        let retention = self.retention.get();
+        let appended = topic.append(after_id, &retention, &self.clock, now_ms())?;
+        if appended.allocated > 0 {
+            self.budget.allocated(topic, appended.base, appended.allocated);
+        }
+        self.budget.freed(appended.freed);
+        self.wake(topic);
+        Some(appended.id)
+    }
+
+    /// Tells publishers that a shard has caught up with a topic.
+    pub fn made_room(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// One step of the housekeeping: drops what is too old from one 64th of the topics, and forgets topics
+    /// that nobody uses. Call it with ascending `step`.
+    pub fn sweep(&self, step: usize) {
+        let retention = self.retention.get();
+        let now = now_ms();
+        let mut stripe = self.stripes[step % STRIPES].lock();
+        stripe.retain(|topic| {
+            self.budget.freed(topic.trim(&retention, now));
+            // New holders come from this map, which is locked, or from another holder; so one is final.
+            let unused = Arc::strong_count(topic) == 1 && topic.is_empty();
+            if unused {
+                self.topics.fetch_sub(1, Ordering::Relaxed);
+                self.forgotten_ms.fetch_max(topic.dropped().map_or(0, |id| id.ms), Ordering::Relaxed);
+            }
+            !unused
+        });
+        if stripe.capacity() > 64 && stripe.capacity() > stripe.len() * 4 {
+            stripe.shrink_to_fit(|t| self.hasher.hash_one(t.id()));
+        }
+    }
+
+    /// Changes what is kept, from the next event on.
+    pub fn set_retention(&self, retention: Retention) {
+        self.retention.set(&retention);
+        self.budget.set_limit(retention.total_bytes);
+    }
+
+    /// How many topics there are.
+    pub fn topic_count(&self) -> usize {
+        self.topics.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that logs hold.
+    pub fn history_bytes(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Topics, up to `limit` of them, in no particular order.
+    pub fn some_topics(&self, limit: usize) -> Vec<Arc<Topic>> {
+        let all = self.stripes.iter().flat_map(|s| s.lock().iter().map(Arc::clone).collect::<Vec<_>>());
+        all.take(limit).collect()
+    }
+
+    /// The clock that stamps events.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn wake(&self, topic: &Arc<Topic>) {
+        let mut shards = topic.mark_dirty();
+        while shards != 0 {
+            self.inboxes[shards.trailing_zeros() as usize].dirty(Arc::clone(topic));
+            shards &= shards - 1;
+        }
+    }
+
+    fn stripe(hash: u64) -> usize {
+        // The table uses the low bits and the seven highest; these are between.
+        (hash >> 40) as usize % STRIPES
+    }
+}
+
+// === impl RetentionCell ===
+
+impl RetentionCell {
+    fn new(retention: &Retention) -> Self {
+        let cell = Self::default();
+        cell.set(retention);
+        cell
+    }
+
+    fn set(&self, r: &Retention) {
+        let values = [r.per_topic.events, r.per_topic.bytes, r.per_topic.age_ms, r.total_bytes, r.queue_events];
+        for (cell, value) in self.0.iter().zip(values) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// A reader during a change may see some of the values old and some new, which harms nothing.
+    fn get(&self) -> Retention {
+        let [events, bytes, age_ms, total_bytes, queue_events] =
+            std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
+        Retention { per_topic: Bounds { events, bytes, age_ms }, total_bytes, queue_events }
+    }
+}
+
+/// Milliseconds since the Unix epoch by the system clock.
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

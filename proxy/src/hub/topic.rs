@@ -1,0 +1,206 @@
+//! One topic: its log, and which shards have subscribers of it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use super::Retention;
+use crate::{
+    event::{Clock, EventId},
+    log::{Bounds, Position, TopicLog, View},
+    topic::{TopicId, TopicName},
+};
+
+/// A topic that is published to or subscribed.
+pub struct Topic {
+    name: TopicName,
+    id: TopicId,
+    /// Shards with subscribers, one bit each.
+    interest: AtomicU64,
+    /// Shards that have been told of new events and have not looked yet.
+    dirty: AtomicU64,
+    /// Shards with a subscriber that publishers are to wait for.
+    congested: AtomicU64,
+    subscribers: AtomicU32,
+    laggards: AtomicU32,
+    /// Made with the first event, since most topics of a large site are only listened to.
+    log: Mutex<Option<Box<TopicLog>>>,
+}
+
+/// What an accepted event did.
+pub(super) struct Appended {
+    pub(super) id: EventId,
+    pub(super) base: u64,
+    pub(super) allocated: u64,
+    pub(super) freed: u64,
+}
+
+// === impl Topic ===
+
+impl Topic {
+    pub(super) fn new(name: TopicName, id: TopicId) -> Self {
+        Self {
+            name,
+            id,
+            interest: AtomicU64::new(0),
+            dirty: AtomicU64::new(0),
+            congested: AtomicU64::new(0),
+            subscribers: AtomicU32::new(0),
+            laggards: AtomicU32::new(0),
+            log: Mutex::new(None),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    /// Its id.
+    pub fn id(&self) -> TopicId {
+        self.id
+    }
+
+    /// How many subscribers it has on this instance.
+    pub fn subscribers(&self) -> u32 {
+        self.subscribers.load(Ordering::Relaxed)
+    }
+
+    /// Runs `read` on the log if there has been an event.
+    pub fn read<T>(&self, read: impl FnOnce(&TopicLog) -> T) -> Option<T> {
+        self.log.lock().as_deref().map(read)
+    }
+
+    /// The end of the log.
+    pub fn head(&self) -> Position {
+        self.read(TopicLog::head).unwrap_or_default()
+    }
+
+    /// Called by a shard before it looks: what it is about to see, it need not be told of again.
+    pub fn clear_dirty(&self, shard: usize) {
+        self.dirty.fetch_and(!bit(shard), Ordering::SeqCst);
+    }
+
+    /// What is new since `from`, for a shard that will look here each time it is told to.
+    pub fn take(&self, shard: usize, from: Position) -> Option<View> {
+        self.log.lock().as_deref_mut().map(|log| log.take(shard, from))
+    }
+
+    /// The log from `from` on.
+    pub fn view(&self, from: Position) -> Option<View> {
+        self.read(|log| log.view(from))
+    }
+
+    /// A shard has got its first subscriber. Every event from now on wakes it.
+    pub fn join(&self, shard: usize) {
+        self.interest.fetch_or(bit(shard), Ordering::SeqCst);
+    }
+
+    /// A shard has lost its last subscriber.
+    pub fn leave(&self, shard: usize) {
+        self.interest.fetch_and(!bit(shard), Ordering::SeqCst);
+        if let Some(log) = self.log.lock().as_deref_mut() {
+            log.leave(shard);
+        }
+    }
+
+    /// Counts subscribers in or out.
+    pub fn count_subscriber(&self, joined: bool) {
+        let delta = if joined { 1 } else { u32::MAX };
+        self.subscribers.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    /// Counts subscribers that are behind in or out; while there are any, the log keeps a full queue.
+    pub fn count_laggard(&self, behind: bool) {
+        let delta = if behind { 1 } else { u32::MAX };
+        self.laggards.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    /// Makes publishers wait for this shard, or no longer. Returns whether that changed.
+    pub fn set_congested(&self, shard: usize, congested: bool) -> bool {
+        let before = if congested {
+            self.congested.fetch_or(bit(shard), Ordering::SeqCst)
+        } else {
+            self.congested.fetch_and(!bit(shard), Ordering::SeqCst)
+        };
+        (before & bit(shard) != 0) != congested
+    }
+
+    /// Marks all shards with subscribers and returns those that have to be told.
+    pub(super) fn mark_dirty(&self) -> u64 {
+        let interested = self.interest.load(Ordering::SeqCst);
+        if interested == 0 { 0 } else { interested & !self.dirty.fetch_or(interested, Ordering::SeqCst) }
+    }
+
+    /// Appends an event, unless delivery is behind. The id is taken under the log's lock, so that the order of
+    /// a log is the order of its ids.
+    pub(super) fn append(
+        &self,
+        after_id: &[u8],
+        retention: &Retention,
+        clock: &Clock,
+        now_ms: u64,
+    ) -> Option<Appended> {
+        let mut log = self.log.lock();
+        if self.congested.load(Ordering::SeqCst) != 0 || !log.as_deref().is_none_or(TopicLog::has_room) {
+            return None;
+        }
+        let id = clock.next(now_ms);
+        let kept = retention.per_topic.events > 0 || self.interest.load(Ordering::SeqCst) != 0;
+        if !kept && log.is_none() {
+            return Some(Appended { id, base: 0, allocated: 0, freed: 0 });
+        }
+        let log = log.get_or_insert_default();
+        let base = log.head().offset;
+        let allocated = log.append(&id, after_id);
+        let freed = log.trim(&self.bounds(retention), now_ms);
+        Some(Appended { id, base, allocated, freed })
+    }
+
+    pub(super) fn trim(&self, retention: &Retention, now_ms: u64) -> u64 {
+        let mut log = self.log.lock();
+        let Some(log) = log.as_deref_mut() else { return 0 };
+        log.trim(&self.bounds(retention), now_ms) + log.release_if_empty()
+    }
+
+    pub(super) fn drop_through(&self, base: u64) -> u64 {
+        self.log.lock().as_deref_mut().map_or(0, |log| log.drop_through(base))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.read(|log| log.oldest().is_none()).unwrap_or(true)
+    }
+
+    pub(super) fn dropped(&self) -> Option<EventId> {
+        self.read(TopicLog::dropped).flatten()
+    }
+
+    fn bounds(&self, retention: &Retention) -> Bounds {
+        let mut bounds = retention.per_topic;
+        if self.laggards.load(Ordering::Relaxed) > 0 {
+            bounds.events = bounds.events.max(retention.queue_events);
+        }
+        bounds
+    }
+}
+
+impl std::fmt::Debug for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Topic({:?})", self.name)
+    }
+}
+
+fn bit(shard: usize) -> u64 {
+    1 << shard
+}
+
+/// The most shards that a topic can tell apart.
+pub const SHARDS_MAX: usize = u64::BITS as usize;
+
+/// A weak handle for those that must not keep a topic alive.
+pub(super) type WeakTopic = std::sync::Weak<Topic>;
+
+const _: () = assert!(size_of::<Topic>() <= 80 && size_of::<Arc<Topic>>() == 8);

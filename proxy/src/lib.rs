@@ -1,3 +1,4 @@
 //! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
 
+pub mod config;
 pub mod topic;

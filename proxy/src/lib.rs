@@ -1,6 +1,7 @@
 //! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
 
 pub mod admission;
+pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod hub;

@@ -1,0 +1,44 @@
+//! The section `[admin]`.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+
+/// A second listener, for operators only: metrics, health, topics, connections, drain, revocation, the
+/// effective configuration and the log level.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// The address and port to listen on. Without it there is no such listener.
+    #[schemars(extend("format" = "ip-port"))]
+    pub bind_address: Option<SocketAddr>,
+    /// Whether health and metrics answer on this listener only, and no longer on the one for clients.
+    pub exclusive: bool,
+    /// A secret that requests must carry as `Authorization: Bearer`. Without it, whoever reaches the listener
+    /// is an operator.
+    #[schemars(extend("x-reload" = true))]
+    pub token: Option<Secret>,
+    /// A file that holds the secret instead; white space around it is ignored.
+    #[schemars(extend("x-reload" = true))]
+    pub token_file: Option<String>,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// What no schema can say of a single key.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut problem = |key: &str, text: &str| problems.push((key.to_owned(), text.to_owned()));
+        if self.exclusive && self.bind_address.is_none() {
+            problem("exclusive", "would leave health and metrics without a listener; set admin.bind_address");
+        }
+        if self.token.is_some() && self.token_file.is_some() {
+            problem("token_file", "cannot be set together with admin.token; keep one of them");
+        }
+        problems
+    }
+}

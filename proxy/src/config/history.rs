@@ -1,0 +1,54 @@
+//! The section `[history]`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The events kept for subscribers that come back with `Last-Event-ID`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// How many events of one topic are kept; 0 keeps none and turns replay off.
+    #[schemars(range(max = 10_000_000))]
+    pub max_events_per_topic: usize,
+    /// How much of one topic is kept.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("x-unit" = "bytes"))]
+    pub max_bytes_per_topic: usize,
+    /// How long an event is kept.
+    #[schemars(range(min = 1, max = 2_592_000), extend("x-unit" = "seconds"))]
+    pub max_age_sec: u64,
+    /// How much is kept of all topics together.
+    #[schemars(range(min = 1, max = 1_048_576), extend("x-unit" = "MiB"))]
+    pub max_total_mb: usize,
+}
+
+// === impl History ===
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            max_events_per_topic: 1000,
+            max_bytes_per_topic: 1_048_576,
+            max_age_sec: 300,
+            max_total_mb: 128,
+        }
+    }
+}
+
+impl History {
+    /// Whether anything is kept at all.
+    pub fn is_on(&self) -> bool {
+        self.max_events_per_topic > 0
+    }
+
+    /// What no schema can say of a single key.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        if self.max_bytes_per_topic.div_ceil(1_048_576) <= self.max_total_mb {
+            return Vec::new();
+        }
+        let text = format!(
+            "{} bytes for one topic are more than the {} MiB for all; lower it, or raise history.max_total_mb",
+            self.max_bytes_per_topic, self.max_total_mb
+        );
+        vec![("max_bytes_per_topic".to_owned(), text)]
+    }
+}

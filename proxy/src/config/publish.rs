@@ -1,0 +1,35 @@
+//! The section `[publish]`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What publishers may send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// The largest `data` of one event; a larger one is answered with 413.
+    #[schemars(range(min = 1, max = 1_073_741_824), extend("x-unit" = "bytes"))]
+    pub max_event_bytes: usize,
+    /// How many events one batch may have.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_batch_events: usize,
+    /// How long an `Idempotency-Key` is remembered; 0 ignores the header.
+    #[schemars(range(max = 86_400), extend("x-unit" = "seconds"))]
+    pub idempotency_ttl_sec: u64,
+    /// How many `Idempotency-Key`s are remembered; beyond it, the oldest is forgotten first.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub idempotency_max_keys: usize,
+}
+
+// === impl Publish ===
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self {
+            max_event_bytes: 262_144,
+            max_batch_events: 1000,
+            idempotency_ttl_sec: 300,
+            idempotency_max_keys: 100_000,
+        }
+    }
+}

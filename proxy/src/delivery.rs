@@ -26,11 +26,12 @@ use std::{
 };
 
 pub use self::{
-    conn::{Form, Identity, NewSubscriber},
+    conn::{Form, Identity, NewSubscriber, Terms},
     inbox::{Command, Cut, Inbox, SubscriberInfo},
     settings::{Backpressure, Settings},
     stats::{CutReason, Stats},
 };
+pub(crate) use self::sweep::jittered_ms;
 use crate::hub::{Hub, topic::SHARDS_MAX};
 
 /// All shards of this instance.

@@ -1,9 +1,13 @@
 //! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
 
 pub mod admission;
+pub mod auth;
 pub mod config;
 pub mod delivery;
+pub mod edge;
 pub mod event;
 pub mod hub;
 pub mod log;
+pub mod ops;
+pub mod server;
 pub mod topic;

@@ -24,7 +24,13 @@ pub enum Form {
 pub struct NewSubscriber {
     /// Where its bytes go.
     pub sink: Sink,
-    /// How they are framed.
+    /// What it gets.
+    pub terms: Terms,
+}
+
+/// What a subscriber has been admitted to.
+pub struct Terms {
+    /// How its bytes are framed.
     pub form: Form,
     /// The response head, for sinks that get one from the shard.
     pub head: Bytes,

@@ -44,7 +44,10 @@ struct State {
 }
 
 /// The reading end: a response body.
-pub struct PipeBody(Arc<Pipe>);
+pub struct PipeBody {
+    pipe: Arc<Pipe>,
+    held: Option<Box<dyn Send + Sync>>,
+}
 
 // === impl Pipe ===
 
@@ -56,7 +59,7 @@ impl Pipe {
             inbox: Arc::clone(inbox),
             key: AtomicU32::new(NO_KEY),
         });
-        (Arc::clone(&pipe), PipeBody(pipe))
+        (Arc::clone(&pipe), PipeBody { pipe, held: None })
     }
 
     pub(super) fn key(&self) -> u32 {
@@ -105,12 +108,19 @@ impl Pipe {
 
 // === impl PipeBody ===
 
+impl PipeBody {
+    /// Keeps a value until the body has been sent or given up.
+    pub fn hold(&mut self, value: impl Send + Sync + 'static) {
+        self.held = Some(Box::new(value));
+    }
+}
+
 impl Body for PipeBody {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let mut state = self.0.state.lock();
+        let mut state = self.pipe.state.lock();
         if state.buffer.is_empty() {
             if state.finished {
                 return Poll::Ready(None);
@@ -123,7 +133,7 @@ impl Body for PipeBody {
         let report = std::mem::take(&mut state.writer_waits);
         drop(state);
         if report {
-            self.0.inbox.push(Command::Pipe(Arc::clone(&self.0)));
+            self.pipe.inbox.push(Command::Pipe(Arc::clone(&self.pipe)));
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
@@ -131,7 +141,7 @@ impl Body for PipeBody {
 
 impl Drop for PipeBody {
     fn drop(&mut self) {
-        self.0.state.lock().reader_gone = true;
-        self.0.inbox.push(Command::Pipe(Arc::clone(&self.0)));
+        self.pipe.state.lock().reader_gone = true;
+        self.pipe.inbox.push(Command::Pipe(Arc::clone(&self.pipe)));
     }
 }

@@ -171,28 +171,28 @@ impl Shard {
         }
     }
 
-    fn add(&mut self, new: NewSubscriber) {
+    fn add(&mut self, NewSubscriber { sink, terms }: NewSubscriber) {
         let now = self.now();
         let key = key(self.conns.vacant_key());
         let conn = Conn {
-            sink: new.sink,
-            permit: new.permit,
-            identity: new.identity,
+            sink,
+            permit: terms.permit,
+            identity: terms.identity,
             outbox: None,
             first_sub: NONE,
             last_write: now,
             opened: now,
-            expires: new.expires_at.map_or(u32::MAX, |at| self.tick_of(at)),
-            form: new.form,
+            expires: terms.expires_at.map_or(u32::MAX, |at| self.tick_of(at)),
+            form: terms.form,
             blocked: false,
-            several: new.topics.len() > 1,
+            several: terms.topics.len() > 1,
             warned: false,
             stuck_since: 0,
         };
         let registered = self.register(&conn.sink, key);
         self.conns.insert(conn);
         self.stats.active.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        for (topic, cursor) in new.topics {
+        for (topic, cursor) in terms.topics {
             self.join(key, topic, cursor);
         }
         if let Err(error) = registered {
@@ -200,8 +200,8 @@ impl Shard {
             return self.end(key, CutReason::Error);
         }
         let conn = &mut self.conns[key as usize];
-        conn.push(&new.head);
-        conn.say(&new.preamble);
+        conn.push(&terms.head);
+        conn.say(&terms.preamble);
         self.catch_up(key);
     }
 

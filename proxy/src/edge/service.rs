@@ -1,0 +1,119 @@
+//! From a request to what becomes of it.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::IpAddr,
+    sync::Arc,
+};
+
+use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
+use http_body_util::Either;
+use hyper::body::Incoming;
+
+use super::{
+    Problem, Reply,
+    batch::publish_batch,
+    client_address, cors, head_limits,
+    link::Link,
+    publish::publish,
+    reply::empty_reply,
+    subscribe::{Outcome, subscribe, topics},
+};
+use crate::{
+    ops,
+    server::{Refusal, Server},
+};
+
+const EVENTS_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The address to hold it to.
+    pub address: IpAddr,
+    /// Whether its socket can go to a shard.
+    pub hand_off: bool,
+}
+
+/// Answers a request, or leaves a subscriber's terms in `link` and never returns: the driver then takes
+/// the connection apart.
+pub(super) async fn serve(
+    server: Arc<Server>,
+    peer: IpAddr,
+    link: Arc<Link>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let in_flight = link.begin();
+    let (head, body) = request.into_parts();
+    let config = server.config();
+    let address = client_address::resolve(peer, &head.headers, &config.http);
+    let client = Client { address, hand_off: link.can_hand_off() };
+    if let Err(problem) = head_limits::check(&head, &config.http) {
+        return Ok(problem.reply());
+    }
+    let path = head.uri.path();
+    if path != "/events" && !path.starts_with("/events/") {
+        let reply = if config.admin.exclusive { None } else { ops::answer(&server, &head).await };
+        return Ok(reply.unwrap_or_else(|| not_found(path).reply()));
+    }
+    let outcome = match events(&server, &client, &head, body).await {
+        Ok(outcome) => outcome,
+        Err(refusal) => Outcome::Reply(server.refuse(&refusal, &head.headers)),
+    };
+    match outcome {
+        Outcome::HandOff(terms) => {
+            link.put_terms(terms);
+            pending().await
+        }
+        Outcome::Reply(mut reply) => {
+            add_cors(&server, &head.headers, &mut reply);
+            if let Either::Right(stream) = reply.body_mut() {
+                stream.hold(in_flight);
+            }
+            Ok(reply)
+        }
+    }
+}
+
+async fn events(
+    server: &Arc<Server>,
+    client: &Client,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Outcome, Refusal> {
+    let path = head.uri.path();
+    let limit = server.config().http.max_topics_per_connection;
+    match head.method {
+        Method::OPTIONS => {
+            let mut reply = empty_reply(StatusCode::NO_CONTENT);
+            cors::preflight(reply.headers_mut());
+            Ok(Outcome::Reply(reply))
+        }
+        Method::GET | Method::HEAD => {
+            if !hyper::body::Body::is_end_stream(&body) {
+                return Err(Problem::bad_request("a subscribe has no body").into());
+            }
+            let names = topics(path, head.uri.query(), limit)?;
+            subscribe(server, client, &names, head).await
+        }
+        Method::POST if path == "/events" => Ok(Outcome::Reply(publish_batch(server, client, head, body).await?)),
+        Method::POST => {
+            let names = topics(path, None, limit)?;
+            Ok(Outcome::Reply(publish(server, client, &names[0], head, body).await?))
+        }
+        _ => Err(Problem::method_not_allowed(EVENTS_METHODS).into()),
+    }
+}
+
+fn add_cors(server: &Server, request: &HeaderMap, reply: &mut Reply) {
+    // A stream's head has them already.
+    if !reply.headers().contains_key(http::header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        cors::headers(&server.config().http.cors_allowed_origins, request, reply.headers_mut());
+    }
+}
+
+fn not_found(path: &str) -> Problem {
+    let shown: String = path.chars().take(100).collect();
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {shown}; events are at /events/{{topic}}"))
+}

@@ -1,0 +1,184 @@
+//! The instance: everything that requests share, and its life from start to drain.
+
+pub mod lifecycle;
+pub mod run;
+pub mod setup;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, request::Parts};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+pub use self::lifecycle::Phase;
+use crate::{
+    admission::{self, Admission, Permit},
+    auth::{self, Action, Authenticator, Grant, token_from_request},
+    config::Config,
+    delivery::Delivery,
+    edge::{
+        Problem, Reply,
+        idempotency::Keys,
+        service::Client,
+        turn_away::{self, Passing},
+    },
+    hub::Hub,
+    topic::TopicName,
+};
+
+/// What requests share.
+pub struct Server {
+    config: RwLock<Arc<Config>>,
+    /// Topics and their logs.
+    pub hub: Arc<Hub>,
+    /// The shards.
+    pub delivery: Delivery,
+    /// Places for subscribers.
+    pub admission: Arc<Admission>,
+    /// Judges tokens.
+    pub auth: Authenticator,
+    /// Idempotency keys.
+    pub keys: Keys,
+    /// Why subscribers were turned away.
+    pub refusals: Refusals,
+    /// Connections that are with hyper.
+    pub open_connections: AtomicUsize,
+    descriptors: AtomicUsize,
+    phase: watch::Sender<Phase>,
+    started: Instant,
+}
+
+/// How often subscribers were turned away, by reason.
+#[derive(Debug, Default)]
+pub struct Refusals([AtomicU64; Passing::ALL.len()]);
+
+/// Why a request on events is not served.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// For good, as it stands.
+    Problem(Problem),
+    /// For now: why, in words, and for how long.
+    Passing(Passing, String, Duration),
+}
+
+/// How long those who are turned away are told to wait, unless more is known.
+const RETURN_AFTER: Duration = Duration::from_secs(4);
+
+// === impl Server ===
+
+impl Server {
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Judges the token of a publisher.
+    pub async fn authorize(
+        &self,
+        client: &Client,
+        head: &Parts,
+        topic: &TopicName,
+        action: Action,
+    ) -> Result<Grant, Refusal> {
+        let config = self.config();
+        let token = token_from_request(&head.headers, head.uri.query(), &config.auth);
+        let judged = self.auth.authorize(token.as_deref(), topic, action).await;
+        judged.map_err(|refusal| {
+            tracing::debug!(address = %client.address, %topic, ?action, %refusal, "refused");
+            let detail = refusal.to_string();
+            match refusal {
+                auth::Refusal::Missing | auth::Refusal::Invalid { .. } => Problem::unauthorized(detail).into(),
+                auth::Refusal::Forbidden { .. } => Problem::forbidden(detail).into(),
+                auth::Refusal::Unavailable { retry_after, .. } => {
+                    Refusal::Passing(Passing::Verification, detail, retry_after)
+                }
+            }
+        })
+    }
+
+    /// Whether subscribers are served at the moment, and this one may try again already.
+    pub fn check_pressure(&self, client: &Client) -> Result<(), Refusal> {
+        if *self.phase.borrow() != Phase::Serving {
+            return Err(Self::passing(Passing::Draining, "this instance is shutting down; come back"));
+        }
+        self.admission.attempt(client.address).map_err(|refused| Self::refused(&refused))
+    }
+
+    /// Takes a place for a subscriber.
+    pub fn admit(&self, client: &Client) -> Result<Permit, Refusal> {
+        self.admission.admit(client.address).map_err(|refused| Self::refused(&refused))
+    }
+
+    /// The answer to a request that is not served.
+    pub fn refuse(&self, refusal: &Refusal, request: &HeaderMap) -> Reply {
+        match refusal {
+            Refusal::Problem(problem) => problem.reply(),
+            Refusal::Passing(why, detail, wait) => {
+                self.refusals.count(*why);
+                turn_away::answer(*why, detail, *wait, request, self.config().http.refuse_with)
+            }
+        }
+    }
+
+    /// How many descriptors connections may use.
+    pub fn descriptors_for_connections(&self) -> usize {
+        self.descriptors.load(Ordering::Relaxed)
+    }
+
+    /// Since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn refused(refused: &admission::Refused) -> Refusal {
+        match refused {
+            admission::Refused::TooOften(seconds) => {
+                let wait = Duration::from_secs(u64::from(*seconds).max(1));
+                Refusal::Passing(Passing::Rate, refused.to_string(), wait)
+            }
+            _ => Self::passing(Passing::Connections, refused.to_string()),
+        }
+    }
+
+    fn passing(why: Passing, detail: impl Into<String>) -> Refusal {
+        Refusal::Passing(why, detail.into(), RETURN_AFTER)
+    }
+}
+
+// === impl Refusals ===
+
+impl Refusals {
+    /// One more.
+    pub fn count(&self, why: Passing) {
+        self.0[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So far.
+    pub fn of(&self, why: Passing) -> u64 {
+        self.0[why as usize].load(Ordering::Relaxed)
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// As a status, for those who are not turned away by a stream.
+    pub fn into_problem(self) -> Problem {
+        match self {
+            Self::Problem(problem) => problem,
+            Self::Passing(why, detail, wait) => Problem::passing(why.status(), detail, wait.as_secs()),
+        }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}

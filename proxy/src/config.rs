@@ -1,0 +1,3 @@
+//! Settings: what each section of the configuration file says.
+
+pub mod auth;

@@ -5,6 +5,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What stands in for a secret wherever one would be shown.
+pub const REDACTED: &str = "[redacted]";
+
 /// A text that `Debug` does not show and that [`Config::effective`](super::Config::effective) leaves out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -27,6 +30,6 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
+        f.write_str(REDACTED)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::Cursor,
     net::IpAddr,
     os::fd::OwnedFd,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,

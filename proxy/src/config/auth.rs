@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct JwtVerifier {
     /// The webhook that is asked.
-    #[schemars(extend("format" = "http-url"))]
+    #[schemars(extend("examples" = ["https://auth.example.com/verify"], "format" = "http-url"))]
     pub webhook_url: Option<String>,
     /// How long one call may take.
     #[schemars(range(min = 1, max = 60_000), extend("x-unit" = "milliseconds"))]

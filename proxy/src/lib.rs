@@ -1,4 +1,5 @@
 //! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
 
+pub mod client;
 pub mod config;
 pub mod topic;

@@ -9,6 +9,7 @@ use super::{
     nearest::{nearest, nearest_key},
     problem::{Place, Problem},
     schema::{Kind, Shape},
+    secret::REDACTED,
     tree::{Entry, Node, Raw, value_of},
 };
 
@@ -87,6 +88,10 @@ impl Checker {
                 map.insert(entry.name.clone(), value);
             }
         }
+        let is_absent = |name: &&str| !entries.iter().any(|entry| entry.name == *name);
+        for name in table.shape.required().filter(is_absent) {
+            self.fail(table, format!("lacks the key {name}"));
+        }
         Value::Object(map)
     }
 
@@ -143,6 +148,9 @@ impl Checker {
                 _ => format!("must have {min} to {max} characters, not {length}"),
             };
             return self.fail(subject, message);
+        }
+        if subject.shape.is_secret() && text == REDACTED {
+            return self.fail(subject, "is the placeholder of a shown configuration; put the secret itself");
         }
         match subject.shape.format().and_then(|format| format::fault(format, text)) {
             Some(fault) if subject.shape.is_secret() => self.fail(subject, fault),

@@ -5,13 +5,11 @@ use serde_json::Value;
 use super::{
     Config,
     schema::{self, Shape},
+    secret::REDACTED,
 };
 
-/// What stands in the place of a secret.
-const REDACTED: &str = "[secret]";
-
 impl Config {
-    /// The configuration in effect, with every default filled in and every secret replaced by `[secret]`.
+    /// The configuration in effect, with every default filled in and every secret replaced by [`REDACTED`].
     pub fn effective(&self) -> Value {
         let mut json = serde_json::to_value(self).expect("a configuration is representable as JSON");
         redact(&mut json, schema::root(), false);

@@ -124,6 +124,11 @@ impl<'a> Shape<'a> {
         self.present().0["properties"].get(name).map(Self)
     }
 
+    /// The keys of a section that have no default and must be there.
+    pub(crate) fn required(self) -> impl Iterator<Item = &'a str> {
+        self.present().0["required"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// What the keys of a section are that are not known by name.
     pub(crate) fn other_properties(self) -> Option<Self> {
         self.present().0.get("additionalProperties").filter(|other| other.is_object()).map(Self)

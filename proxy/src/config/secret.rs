@@ -5,7 +5,11 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What stands in the place of a secret wherever one would be shown.
+pub const REDACTED: &str = "[redacted]";
+
 /// A text that `Debug` does not show and that [`Config::effective`](super::Config::effective) leaves out.
+/// Serialising it gives the text, so that a configuration survives being written and read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("x-secret" = true, "minLength" = 1))]
@@ -27,6 +31,6 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
+        f.write_str(REDACTED)
     }
 }

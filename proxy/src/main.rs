@@ -1,3 +1,17 @@
 //! The binary `sse-proxy`.
 
-fn main() {}
+use std::{env, io, process::ExitCode};
+
+use clap::Parser;
+use revenprox_proxy::cli::{Action, Cli, serve};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let env = env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let exit = match cli.run(env, &mut io::stdout().lock()) {
+        Action::Serve(source) => serve(&source),
+        Action::Exit(exit) => exit,
+    };
+    exit.into()
+}

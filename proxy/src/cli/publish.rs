@@ -204,7 +204,7 @@ mod tests {
                 break;
             }
             assert!(batch.len() <= BATCH_BYTES_MAX);
-            assert!(batch.iter().filter(|byte| **byte == b'\n').count() <= BATCH_EVENTS_MAX);
+            assert!(batch.split_inclusive(|byte| *byte == b'\n').count() <= BATCH_EVENTS_MAX);
             batches.push(batch);
         }
         let all = String::from_utf8(batches.concat()).unwrap();

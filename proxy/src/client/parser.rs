@@ -387,7 +387,7 @@ mod tests {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
-                "data" => data += &format!("{value}\n"),
+                "data" => data.extend([value, "\n"]),
                 "event" => value.clone_into(&mut kind),
                 "id" if !value.contains('\0') => value.clone_into(&mut id_buffer),
                 "retry" if !value.is_empty() && value.chars().all(|c| c.is_ascii_digit()) => {

@@ -67,7 +67,6 @@ pub struct Permit {
     address: Ipv6Addr,
 }
 
-
 // === impl Admission ===
 
 impl Admission {

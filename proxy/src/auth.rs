@@ -156,11 +156,18 @@ impl Authenticator {
     /// subject and expiry; any other token is passed over, and the webhook is not asked.
     ///
     /// Fails if the settings have problems or a file cannot be used. Must run inside a tokio runtime if there are key sets.
-    pub fn new(jwt: &JwtVerifier, auth: &Auth, required: bool, registry: &Registry) -> Result<Self, AuthSetupError> {
+    pub fn new(
+        jwt: &JwtVerifier,
+        auth: &Auth,
+        required: bool,
+        registry: &Registry,
+    ) -> Result<Self, AuthSetupError> {
         let metrics = Arc::new(Metrics::new(registry).map_err(AuthSetupError::Metrics)?);
         let policy = Arc::new(Policy::new(jwt, auth, required, &metrics, None)?);
         if !required {
-            tracing::warn!("AUTHENTICATION IS OFF: everybody may subscribe and publish; never run this in production");
+            tracing::warn!(
+                "AUTHENTICATION IS OFF: everybody may subscribe and publish; never run this in production"
+            );
         }
         Ok(Self { required, metrics, policy: RwLock::new(policy), reloading: Mutex::new(()) })
     }
@@ -168,7 +175,12 @@ impl Authenticator {
     /// Judges a request: may the bearer of this token do this with this topic?
     ///
     /// Dropping the future is safe at any time.
-    pub async fn authorize(&self, token: Option<&str>, topic: &TopicName, action: Action) -> Result<Grant, Refusal> {
+    pub async fn authorize(
+        &self,
+        token: Option<&str>,
+        topic: &TopicName,
+        action: Action,
+    ) -> Result<Grant, Refusal> {
         self.metrics.requests.inc();
         let policy = self.policy.read().clone();
         if !self.required {

@@ -13,13 +13,29 @@
 
 pub mod admin;
 pub mod auth;
+mod check;
+pub mod document;
+pub mod env;
+mod format;
 pub mod history;
 pub mod http;
 pub mod limits;
+mod load;
+mod nearest;
+pub mod problem;
 pub mod publish;
+pub mod reload;
+mod render;
+mod rules;
+pub mod schema;
 pub mod secret;
+pub mod source;
 pub mod telemetry;
 pub mod tls;
+mod tree;
+pub mod watch;
+
+use std::net::{Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,10 +46,15 @@ pub use self::{
     history::History,
     http::{BackpressurePolicy, ForwardedHeader, Http, RefuseWith},
     limits::Limits,
+    problem::{Place, Problem},
     publish::Publish,
+    reload::{Changes, restart_needed},
+    schema::json_schema,
     secret::Secret,
+    source::{NamedFiles, Source},
     telemetry::{LogFormat, Telemetry},
     tls::Tls,
+    watch::Watcher,
 };
 
 /// The whole configuration of a proxy.
@@ -42,7 +63,7 @@ pub use self::{
 pub struct Config {
     /// The name of this instance in logs, event ids and the mesh; unique among the instances of a cluster.
     /// Without it, the host name.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), extend("examples" = ["edge-1"]))]
     pub proxy_id: Option<String>,
     /// The least severe log lines that are written.
     #[schemars(extend("x-reload" = true))]
@@ -88,6 +109,14 @@ pub enum LogLevel {
     Warn,
     /// What does not work.
     Error,
+}
+
+/// The configuration of `--dev`: reachable from this machine only, and without authentication.
+pub fn dev_config() -> Config {
+    let mut config = Config::default();
+    config.http.bind_address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+    config.jwt_verifier.require_authentication = false;
+    config
 }
 
 // === impl Config ===

@@ -25,13 +25,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+pub(crate) use self::sweep::jittered_ms;
 pub use self::{
     conn::{Form, Identity, NewSubscriber, Terms},
     inbox::{Command, Cut, Inbox, SubscriberInfo},
     settings::{Backpressure, Settings},
     stats::{CutReason, Stats},
 };
-pub(crate) use self::sweep::jittered_ms;
 use crate::hub::{Hub, topic::SHARDS_MAX};
 
 /// All shards of this instance.

@@ -21,11 +21,11 @@ use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::budget::Budget;
 pub use self::{
     resume::{Gap, GapReason, Since, Start},
     topic::Topic,
 };
-use self::budget::Budget;
 use crate::{
     delivery::Inbox,
     event::{Clock, EventId, Origin},
@@ -221,7 +221,8 @@ impl RetentionCell {
     }
 
     fn set(&self, r: &Retention) {
-        let values = [r.per_topic.events, r.per_topic.bytes, r.per_topic.age_ms, r.total_bytes, r.queue_events];
+        let values =
+            [r.per_topic.events, r.per_topic.bytes, r.per_topic.age_ms, r.total_bytes, r.queue_events];
         for (cell, value) in self.0.iter().zip(values) {
             cell.store(value, Ordering::Relaxed);
         }

@@ -2,6 +2,8 @@
 
 pub mod admission;
 pub mod auth;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod delivery;
 pub mod edge;
@@ -10,4 +12,5 @@ pub mod hub;
 pub mod log;
 pub mod ops;
 pub mod server;
+pub mod telemetry;
 pub mod topic;

@@ -6,7 +6,10 @@ use http::{Method, StatusCode, request::Parts};
 use serde_json::json;
 
 use crate::{
-    edge::{Problem, Reply, reply::{json_reply, text_reply}},
+    edge::{
+        Problem, Reply,
+        reply::{json_reply, text_reply},
+    },
     server::{Phase, Server},
 };
 

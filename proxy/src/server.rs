@@ -29,6 +29,7 @@ use crate::{
         turn_away::{self, Passing},
     },
     hub::Hub,
+    telemetry::LogHandle,
     topic::TopicName,
 };
 
@@ -52,6 +53,7 @@ pub struct Server {
     descriptors: AtomicUsize,
     phase: watch::Sender<Phase>,
     started: Instant,
+    logs: LogHandle,
 }
 
 /// How often subscribers were turned away, by reason.
@@ -93,7 +95,9 @@ impl Server {
             tracing::debug!(address = %client.address, %topic, ?action, %refusal, "refused");
             let detail = refusal.to_string();
             match refusal {
-                auth::Refusal::Missing | auth::Refusal::Invalid { .. } => Problem::unauthorized(detail).into(),
+                auth::Refusal::Missing | auth::Refusal::Invalid { .. } => {
+                    Problem::unauthorized(detail).into()
+                }
                 auth::Refusal::Forbidden { .. } => Problem::forbidden(detail).into(),
                 auth::Refusal::Unavailable { retry_after, .. } => {
                     Refusal::Passing(Passing::Verification, detail, retry_after)

@@ -79,7 +79,8 @@ impl Claims {
 
     /// Checks that what a grant keeps is of bounded size.
     pub(crate) fn check_identity(&self) -> Result<(), Failure> {
-        let too_long = |claim: &Option<String>| claim.as_ref().is_some_and(|text| text.len() > IDENTITY_BYTES_MAX);
+        let too_long =
+            |claim: &Option<String>| claim.as_ref().is_some_and(|text| text.len() > IDENTITY_BYTES_MAX);
         if too_long(&self.sub) {
             return Err(Failure::Claim("sub"));
         }
@@ -95,7 +96,9 @@ impl Claims {
         let allowed = match (&self.revenprox, &self.permissions) {
             (Some(own), _) if !own.is_bounded() => return Err(Failure::Claim("revenprox")),
             (Some(own), _) => own.allow(action, topic),
-            (None, Some(names)) => Permissions::of_names(names.iter().map(String::as_str)).allow(action, topic),
+            (None, Some(names)) => {
+                Permissions::of_names(names.iter().map(String::as_str)).allow(action, topic)
+            }
             (None, None) => rules.default_permissions.allow(action, topic),
         };
         if allowed { Ok(()) } else { Err(Failure::Forbidden(action)) }
@@ -169,7 +172,11 @@ impl Visitor<'_> for NumericDateVisitor {
         Ok(NumericDate(seconds))
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked before"
+    )]
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<NumericDate, E> {
         // 2^53: beyond it a double has no exact seconds.
         if (0.0..=9_007_199_254_740_992.0).contains(&seconds) {

@@ -133,7 +133,9 @@ mod tests {
         assert!(matches!(Failure::Forbidden(Action::Publish).into_refusal(), Refusal::Forbidden { .. }));
         let wait = Duration::from_secs(10);
         match Failure::Unavailable(Cause::BreakerOpen, wait).into_refusal() {
-            Refusal::Unavailable { retry_after, .. } => assert!(retry_after >= wait && retry_after <= wait * 2),
+            Refusal::Unavailable { retry_after, .. } => {
+                assert!(retry_after >= wait && retry_after <= wait * 2)
+            }
             other => panic!("{other:?}"),
         }
     }

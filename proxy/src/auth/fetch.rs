@@ -107,9 +107,14 @@ impl Fetcher {
     }
 
     /// Sends a request and takes the whole answer, within the bounds. Redirects are answers like others.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), FetchError> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let timeout = self.bounds.timeout;
-        tokio::time::timeout(timeout, self.exchange(request)).await.unwrap_or(Err(FetchError::Timeout(timeout)))
+        tokio::time::timeout(timeout, self.exchange(request))
+            .await
+            .unwrap_or(Err(FetchError::Timeout(timeout)))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), FetchError> {
@@ -130,7 +135,11 @@ fn tls_config(files: TlsFiles<'_>) -> Result<ClientConfig, TlsError> {
     let native = rustls_native_certs::load_native_certs();
     let (_, ignored) = roots.add_parsable_certificates(native.certs);
     if ignored > 0 || !native.errors.is_empty() {
-        tracing::debug!(ignored, errors = native.errors.len(), "some certificates of the system are not used");
+        tracing::debug!(
+            ignored,
+            errors = native.errors.len(),
+            "some certificates of the system are not used"
+        );
     }
     if let Some(path) = files.ca {
         for certificate in certificates(path)? {
@@ -152,7 +161,8 @@ fn tls_config(files: TlsFiles<'_>) -> Result<ClientConfig, TlsError> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let error = pem_error(path, "certificates");
-    let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(&error)?.collect::<Result<_, _>>().map_err(&error)?;
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(&error)?.collect::<Result<_, _>>().map_err(&error)?;
     if found.is_empty() { Err(error(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(found) }
 }
 

@@ -108,7 +108,10 @@ impl VerifyKey {
 
 impl fmt::Debug for VerifyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyKey").field("kid", &self.kid).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        f.debug_struct("VerifyKey")
+            .field("kid", &self.kid)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -185,7 +188,8 @@ fn public_key(settings: &LocalKey) -> Result<DecodingKey, KeyError> {
         _ => {
             let key = DecodingKey::from_rsa_pem(&pem).map_err(unfit)?;
             let der = key.try_get_as_bytes().map_err(unfit)?;
-            let (modulus, _) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).map_err(unfit)?;
+            let (modulus, _) =
+                (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).map_err(unfit)?;
             check_rsa_size(&modulus).map_err(KeyError::RsaSize)?;
             Ok(key)
         }

@@ -75,7 +75,8 @@ impl<K: Hash + Eq, V> Lru<K, V> {
         }
         let at = u32::try_from(self.slots.len()).expect("the capacity fits 32 bits");
         let (hasher, slots) = (&self.hasher, &self.slots);
-        self.table.insert_unique(hasher.hash_one(&key), at, |&other| hasher.hash_one(&slots[other as usize].key));
+        self.table
+            .insert_unique(hasher.hash_one(&key), at, |&other| hasher.hash_one(&slots[other as usize].key));
         self.slots.push(Slot { key, value, newer: NIL, older: NIL });
         self.link_newest(at);
     }

@@ -49,8 +49,11 @@ impl Metrics {
             &["verdict"],
         )?)?;
         let calls = make.register(HistogramVec::new(
-            HistogramOpts::new("revenprox_auth_webhook_duration_seconds", "Duration of single calls to the webhook, by outcome")
-                .buckets(CALL_BUCKETS.to_vec()),
+            HistogramOpts::new(
+                "revenprox_auth_webhook_duration_seconds",
+                "Duration of single calls to the webhook, by outcome",
+            )
+            .buckets(CALL_BUCKETS.to_vec()),
             &["outcome"],
         )?)?;
         Ok(Self {

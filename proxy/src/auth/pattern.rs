@@ -48,14 +48,26 @@ mod tests {
 
     #[test]
     fn examples() {
-        for (pattern, text) in
-            [("*", ""), ("*", "a"), ("orders-*", "orders-"), ("a*c", "abc"), ("*.eu.*", "x.eu.y"), ("**", "a"), ("a", "a")]
-        {
+        for (pattern, text) in [
+            ("*", ""),
+            ("*", "a"),
+            ("orders-*", "orders-"),
+            ("a*c", "abc"),
+            ("*.eu.*", "x.eu.y"),
+            ("**", "a"),
+            ("a", "a"),
+        ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in
-            [("", "a"), ("a*a", "a"), ("orders-*", "Orders-1"), ("a?c", "abc"), ("*b", "ba"), ("ab*bc", "abc"), ("[a]", "a")]
-        {
+        for (pattern, text) in [
+            ("", "a"),
+            ("a*a", "a"),
+            ("orders-*", "Orders-1"),
+            ("a?c", "abc"),
+            ("*b", "ba"),
+            ("ab*bc", "abc"),
+            ("[a]", "a"),
+        ] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
     }

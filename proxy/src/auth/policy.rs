@@ -90,12 +90,18 @@ impl Policy {
     pub(crate) fn identify(&self, raw: Option<&str>) -> Grant {
         let Some(Ok(token)) = raw.map(Token::parse) else { return Grant::default() };
         let Some(jws) = &token.jws else { return Grant::default() };
-        let sets = std::iter::once(self.local.search(jws)).chain(self.sources.iter().map(|source| source.search(jws)));
+        let sets = std::iter::once(self.local.search(jws))
+            .chain(self.sources.iter().map(|source| source.search(jws)));
         for search in sets {
             if let Search::Verified(key) = search {
                 let now = Now::read().unix;
-                let claims = jws.claims().and_then(|claims| claims.check(&self.rules, key.issuer.as_deref(), now).map(|()| claims));
-                return claims.map_or_else(|_| Grant::default(), |claims| claims.into_grant(&self.rules, key.kid.as_deref(), now));
+                let claims = jws.claims().and_then(|claims| {
+                    claims.check(&self.rules, key.issuer.as_deref(), now).map(|()| claims)
+                });
+                return claims.map_or_else(
+                    |_| Grant::default(),
+                    |claims| claims.into_grant(&self.rules, key.kid.as_deref(), now),
+                );
             }
         }
         Grant::default()
@@ -156,7 +162,8 @@ fn check(jwt: &JwtVerifier, auth: &Auth, required: bool) -> Result<(), AuthSetup
     let jwt = JwtVerifier { require_authentication: required, ..jwt.clone() };
     let named = |section: &'static str| move |(key, message)| (format!("{section}.{key}"), message);
     let own = jwt.problems().into_iter().map(named("jwt_verifier"));
-    let mut problems = own.chain(auth.problems().into_iter().map(named("auth"))).chain(cross_problems(&jwt, auth));
+    let mut problems =
+        own.chain(auth.problems().into_iter().map(named("auth"))).chain(cross_problems(&jwt, auth));
     match problems.next() {
         Some((path, message)) => Err(AuthSetupError::Setting { path, message }),
         None => Ok(()),
@@ -164,7 +171,11 @@ fn check(jwt: &JwtVerifier, auth: &Auth, required: bool) -> Result<(), AuthSetup
 }
 
 /// The sources of the settings; those that the former policy has under the same settings go on.
-fn sources(auth: &Auth, metrics: &Arc<Metrics>, former: Option<&Policy>) -> Result<Vec<Arc<Source>>, AuthSetupError> {
+fn sources(
+    auth: &Auth,
+    metrics: &Arc<Metrics>,
+    former: Option<&Policy>,
+) -> Result<Vec<Arc<Source>>, AuthSetupError> {
     let known = former.map_or(&[][..], |former| &former.sources);
     let mut sources = Vec::with_capacity(auth.jwks.len());
     for settings in &auth.jwks {

@@ -18,7 +18,11 @@ const REDACTED: &str = "[redacted]";
 
 /// The token of a request: from `Authorization: Bearer` (RFC 6750, section 2.1; the scheme in any case), else from `?token=`
 /// if that is accepted, else from the configured cookie. An empty one counts as none.
-pub fn token_from_request<'a>(headers: &'a HeaderMap, query: Option<&'a str>, auth: &Auth) -> Option<Cow<'a, str>> {
+pub fn token_from_request<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+    auth: &Auth,
+) -> Option<Cow<'a, str>> {
     if let Some(token) = bearer(headers) {
         return Some(Cow::Borrowed(token));
     }
@@ -129,7 +133,10 @@ mod tests {
     fn what_is_no_token_is_passed_over() {
         assert_eq!(token(&[("authorization", "Basic abc")], Some("token=q")).as_deref(), Some("q"));
         assert_eq!(token(&[("authorization", "Bearer ")], Some("token=")), None);
-        assert_eq!(token(&[("authorization", "Basic a"), ("authorization", "Bearer b")], None).as_deref(), Some("b"));
+        assert_eq!(
+            token(&[("authorization", "Basic a"), ("authorization", "Bearer b")], None).as_deref(),
+            Some("b")
+        );
         assert_eq!(token(&[("cookie", "xsession=a; session=\"b\"")], None).as_deref(), Some("b"));
         assert_eq!(token(&[], Some("Token=q&tokens=r&token")), None);
     }

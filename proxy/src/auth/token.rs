@@ -67,7 +67,8 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return Ok(None);
         }
-        let Some(header) = decode(header).and_then(|json| serde_json::from_slice::<Header>(&json).ok()) else {
+        let Some(header) = decode(header).and_then(|json| serde_json::from_slice::<Header>(&json).ok())
+        else {
             return Ok(None);
         };
         if header.alg.eq_ignore_ascii_case("none") {
@@ -102,7 +103,10 @@ mod tests {
         let raw = token(r#"{"alg":"HS256","kid":"k","x":{"y":[1]}}"#, r#"{"sub":"s","exp":1}"#);
         let parsed = Token::parse(&raw).unwrap();
         let jws = parsed.jws.as_ref().unwrap();
-        assert_eq!((jws.algorithm, jws.kid.as_deref(), jws.critical), (Some(Algorithm::HS256), Some("k"), false));
+        assert_eq!(
+            (jws.algorithm, jws.kid.as_deref(), jws.critical),
+            (Some(Algorithm::HS256), Some("k"), false)
+        );
         assert_eq!(jws.signature, "c2ln");
         assert_eq!(parsed.claims().unwrap().sub.as_deref(), Some("s"));
     }
@@ -117,7 +121,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_jws_or_no_token() {
-        for raw in ["opaque", "a.b", "a.b.c", "a.b.c.d.e", "..", &token("[]", "{}"), &token(r#"{"alg":1}"#, "{}")] {
+        for raw in
+            ["opaque", "a.b", "a.b.c", "a.b.c.d.e", "..", &token("[]", "{}"), &token(r#"{"alg":1}"#, "{}")]
+        {
             assert!(Token::parse(raw).unwrap().jws.is_none(), "{raw}");
         }
         for raw in ["", "a b", "a\nb", "caf\u{e9}"] {

@@ -77,12 +77,18 @@ impl Webhook {
     }
 
     /// The verdict on a token, remembered or asked for. Dropping the future does not end a call that others wait for.
-    pub(crate) async fn verdict(self: &Arc<Self>, token: &Token<'_>, topic: &TopicName, action: Action) -> Verdict {
+    pub(crate) async fn verdict(
+        self: &Arc<Self>,
+        token: &Token<'_>,
+        topic: &TopicName,
+        action: Action,
+    ) -> Verdict {
         let key = Key::new(token.raw, TopicId::of(topic), action);
-        let mut outcome = match self.shared.lookup(&key, Now::read(), || self.start(key, token, topic, action)) {
-            Lookup::Known(verdict) => return verdict,
-            Lookup::Pending(outcome) => outcome,
-        };
+        let mut outcome =
+            match self.shared.lookup(&key, Now::read(), || self.start(key, token, topic, action)) {
+                Lookup::Known(verdict) => return verdict,
+                Lookup::Pending(outcome) => outcome,
+            };
         match outcome.wait_for(Option::is_some).await {
             Ok(verdict) => verdict.clone().expect("the condition waited for"),
             // The task is gone without an answer, which only a runtime that shuts down does.
@@ -140,7 +146,12 @@ impl Webhook {
             pass.settle(!matches!(reply, Reply::Failed { .. }));
             let again = match reply {
                 Reply::Answered(answer) => {
-                    return answer.judge(job.claims, job.key_id.as_deref(), &self.rules, (job.action, &job.topic));
+                    return answer.judge(
+                        job.claims,
+                        job.key_id.as_deref(),
+                        &self.rules,
+                        (job.action, &job.topic),
+                    );
                 }
                 Reply::Failed { again } => again && !trial && attempt < self.settings.retry_attempts,
             };

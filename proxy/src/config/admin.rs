@@ -13,16 +13,16 @@ use super::Secret;
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// The address and port to listen on. Without it there is no such listener.
-    #[schemars(extend("format" = "ip-port"))]
+    #[schemars(extend("examples" = ["127.0.0.1:9090"], "format" = "ip-port"))]
     pub bind_address: Option<SocketAddr>,
     /// Whether health and metrics answer on this listener only, and no longer on the one for clients.
     pub exclusive: bool,
     /// A secret that requests must carry as `Authorization: Bearer`. Without it, whoever reaches the listener
     /// is an operator.
-    #[schemars(extend("x-reload" = true))]
+    #[schemars(extend("examples" = ["a long random text"], "x-reload" = true))]
     pub token: Option<Secret>,
     /// A file that holds the secret instead; white space around it is ignored.
-    #[schemars(extend("x-reload" = true))]
+    #[schemars(extend("examples" = ["/run/secrets/revenprox-admin"], "x-reload" = true))]
     pub token_file: Option<String>,
 }
 

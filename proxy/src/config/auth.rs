@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 mod check;
 mod jwt_verifier;
 
+pub use super::secret::Secret;
 pub use check::{KEYS_MAX, SOURCES_MAX, cross_problems, secret_bytes_min};
 pub use jwt_verifier::JwtVerifier;
-pub use super::secret::Secret;
 
 /// What is wrong with a section: the path of the key within it, and what to do about it.
 pub type Problems = Vec<(String, String)>;

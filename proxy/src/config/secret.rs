@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const REDACTED: &str = "[redacted]";
 
 /// A text that `Debug` does not show and that [`Config::effective`](super::Config::effective) leaves out.
+/// Serialising it gives the text, so that a configuration survives being written and read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("x-secret" = true, "minLength" = 1))]

@@ -11,7 +11,7 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// The OpenTelemetry collector that traces are sent to, such as `http://127.0.0.1:4318`. Without it no
     /// traces are made.
-    #[schemars(extend("format" = "http-url"))]
+    #[schemars(extend("examples" = ["http://127.0.0.1:4318"], "format" = "http-url"))]
     pub otlp_endpoint: Option<String>,
     /// The share of publishes that are traced, if the publisher's own `traceparent` does not decide it.
     #[schemars(range(min = 0.0, max = 1.0))]

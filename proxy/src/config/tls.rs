@@ -13,13 +13,13 @@ pub struct Tls {
     #[schemars(extend("format" = "ip-port"))]
     pub bind_address: SocketAddr,
     /// The certificate chain in PEM, the server's own first. The file is read again when it changes.
-    #[schemars(extend("x-reload" = true))]
+    #[schemars(extend("examples" = ["/etc/revenprox/tls.crt"], "x-reload" = true))]
     pub cert_file: String,
     /// The private key of the certificate in PEM. The file is read again when it changes.
-    #[schemars(extend("x-reload" = true))]
+    #[schemars(extend("examples" = ["/etc/revenprox/tls.key"], "x-reload" = true))]
     pub key_file: String,
     /// The authorities in PEM of which clients must show a certificate. Without it, clients need none.
-    #[schemars(extend("x-reload" = true))]
+    #[schemars(extend("examples" = ["/etc/revenprox/clients.crt"], "x-reload" = true))]
     pub client_ca_file: Option<String>,
 }
 

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::sink::Sink;
-use crate::{admission::Permit, hub::Topic, log::{Position, record}};
+use crate::{
+    admission::Permit,
+    hub::Topic,
+    log::{Position, record},
+};
 
 /// No entry: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;

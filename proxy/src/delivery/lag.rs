@@ -32,7 +32,9 @@ impl Shard {
                 }
                 Backpressure::Block => {}
                 policy => {
-                    let hole = entry.topic.read(|log| widen(policy, log, sub.cursor, sub.hole.as_deref(), limit, head));
+                    let hole = entry
+                        .topic
+                        .read(|log| widen(policy, log, sub.cursor, sub.hole.as_deref(), limit, head));
                     let known = sub.hole.as_deref().map_or(0, |hole| hole.to.seq - hole.from.seq);
                     let dropped = hole.map_or(0, |hole| hole.to.seq - hole.from.seq);
                     Stats::add(&self.stats.dropped, dropped.saturating_sub(known));

@@ -3,11 +3,7 @@
 //! A client remembers one id. It is a correct position in all its topics if the connection delivers in id
 //! order, and never an event below one that another log might still be given.
 
-use super::{
-    conn::Form,
-    fanout::Piece,
-    sink::PARTS_MAX,
-};
+use super::{conn::Form, fanout::Piece, sink::PARTS_MAX};
 use crate::{
     event::EventId,
     log::{Position, Record, Slice, View},

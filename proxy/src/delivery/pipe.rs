@@ -54,11 +54,8 @@ pub struct PipeBody {
 impl Pipe {
     /// A pipe from the shard behind `inbox`, and its reading end.
     pub fn new(inbox: &Arc<Inbox>) -> (Arc<Self>, PipeBody) {
-        let pipe = Arc::new(Self {
-            state: Mutex::default(),
-            inbox: Arc::clone(inbox),
-            key: AtomicU32::new(NO_KEY),
-        });
+        let pipe =
+            Arc::new(Self { state: Mutex::default(), inbox: Arc::clone(inbox), key: AtomicU32::new(NO_KEY) });
         (Arc::clone(&pipe), PipeBody { pipe, held: None })
     }
 
@@ -119,7 +116,10 @@ impl Body for PipeBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut state = self.pipe.state.lock();
         if state.buffer.is_empty() {
             if state.finished {

@@ -256,7 +256,9 @@ impl Shard {
             Entry::Vacant(entry) => {
                 // First the interest, then the look at the log: an event is in one of the two.
                 topic.join(self.number);
-                let at = topic.take(self.number, Position::default()).map_or(Position::default(), |view| view.head);
+                let at = topic
+                    .take(self.number, Position::default())
+                    .map_or(Position::default(), |view| view.head);
                 let local = Local { topic, members: SmallVec::new(), at, behind: 0, stuck: 0 };
                 let local = key(locals.insert(local));
                 entry.insert(local);

@@ -39,7 +39,8 @@ impl Sink {
                 let sent = retry_on_intr(|| match parts {
                     [only] => send(socket, only, flags),
                     _ => {
-                        let parts: SmallVec<[IoSlice<'_>; 8]> = parts.iter().map(|p| IoSlice::new(p)).collect();
+                        let parts: SmallVec<[IoSlice<'_>; 8]> =
+                            parts.iter().map(|p| IoSlice::new(p)).collect();
                         sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags)
                     }
                 });

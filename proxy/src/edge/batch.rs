@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use hashbrown::HashMap;
+use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -14,7 +14,11 @@ use super::{
     reply::text_reply,
     service::Client,
 };
-use crate::{auth::Action, server::{Refusal, Server}, topic::TopicName};
+use crate::{
+    auth::Action,
+    server::{Refusal, Server},
+    topic::TopicName,
+};
 
 /// The type of a batch and of its answer.
 const NDJSON: &str = "application/x-ndjson";
@@ -44,10 +48,12 @@ pub(super) async fn publish_batch(
     body: Incoming,
 ) -> Result<Reply, Refusal> {
     let config = server.config();
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(NDJSON) {
-        let detail = format!("a batch is {NDJSON}, one event a line; to publish one event use /events/{{topic}}");
+        let detail =
+            format!("a batch is {NDJSON}, one event a line; to publish one event use /events/{{topic}}");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
     }
     let body = read_body(&head.headers, body, config.http.max_body_size, &config).await?;
@@ -56,7 +62,9 @@ pub(super) async fn publish_batch(
     let limit = config.publish.max_batch_events;
     if lines.len() > limit {
         let count = lines.len();
-        return Err(Problem::too_large(format!("the batch has {count} events; at most {limit} are allowed")).into());
+        return Err(
+            Problem::too_large(format!("the batch has {count} events; at most {limit} are allowed")).into()
+        );
     }
     if lines.is_empty() {
         return Err(Problem::bad_request("the batch has no events").into());
@@ -110,7 +118,12 @@ async fn publish_line(
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-async fn allowed(server: &Arc<Server>, client: &Client, head: &Parts, name: &str) -> Result<TopicName, Problem> {
+async fn allowed(
+    server: &Arc<Server>,
+    client: &Client,
+    head: &Parts,
+    name: &str,
+) -> Result<TopicName, Problem> {
     let topic = TopicName::new(name).map_err(|error| Problem::bad_request(error.to_string()))?;
     match server.authorize(client, head, &topic, Action::Publish).await {
         Ok(_) => Ok(topic),

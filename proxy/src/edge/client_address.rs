@@ -9,7 +9,8 @@ use crate::config::{ForwardedHeader, Http};
 /// The client's address. Headers count only where the peer, and each proxy named on the way, is trusted: the
 /// result is the nearest address that is not.
 pub fn resolve(peer: IpAddr, headers: &HeaderMap, http: &Http) -> IpAddr {
-    let trusted = |address: IpAddr| http.trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()));
+    let trusted =
+        |address: IpAddr| http.trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()));
     if http.forwarded_header == ForwardedHeader::None || !trusted(peer) {
         return peer;
     }
@@ -58,7 +59,8 @@ fn parse_node(node: &str) -> Option<IpAddr> {
     if let Some(rest) = node.strip_prefix('[') {
         return rest.split_once(']')?.0.parse().ok();
     }
-    let without_port = node.rsplit_once(':').filter(|(host, _)| !host.contains(':')).map_or(node, |(host, _)| host);
+    let without_port =
+        node.rsplit_once(':').filter(|(host, _)| !host.contains(':')).map_or(node, |(host, _)| host);
     without_port.parse().ok()
 }
 

@@ -1,13 +1,7 @@
 //! Driving one connection.
 
 use std::{
-    future::poll_fn,
-    io::Cursor,
-    net::IpAddr,
-    os::fd::OwnedFd,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
+    future::poll_fn, io::Cursor, net::IpAddr, os::fd::OwnedFd, pin::pin, sync::Arc, task::Poll,
     time::Duration,
 };
 
@@ -23,11 +17,7 @@ use tokio::{
     select,
 };
 
-use super::{
-    head_limits,
-    link::Link,
-    service::serve,
-};
+use super::{head_limits, link::Link, service::serve};
 use crate::{
     config::Http,
     delivery::{NewSubscriber, Terms, sink::Sink},
@@ -75,7 +65,12 @@ where
 
 /// Drives an HTTP/1 connection until it ends or is something else; then gives back the stream and the bytes
 /// that were read ahead.
-async fn drive_http1<S>(server: &Arc<Server>, stream: S, peer: IpAddr, link: &Arc<Link>) -> Option<(S, Bytes, End)>
+async fn drive_http1<S>(
+    server: &Arc<Server>,
+    stream: S,
+    peer: IpAddr,
+    link: &Arc<Link>,
+) -> Option<(S, Bytes, End)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -94,7 +89,9 @@ where
             Poll::Ready(Err(error)) if error.is_parse_version_h2() => Poll::Ready(End::Http2),
             Poll::Ready(_) => Poll::Ready(End::Closed),
             // The service has run within this poll, if at all.
-            Poll::Pending => link.take_terms().map_or(Poll::Pending, |terms| Poll::Ready(End::HandOff(terms))),
+            Poll::Pending => {
+                link.take_terms().map_or(Poll::Pending, |terms| Poll::Ready(End::HandOff(terms)))
+            }
         });
         select! {
             biased;

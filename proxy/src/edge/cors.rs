@@ -26,7 +26,8 @@ pub fn headers(allowed: &[String], request: &HeaderMap, out: &mut HeaderMap) {
     }
     // Whether or not it matches: a cache must not give one origin's answer to another.
     out.append(VARY, HeaderValue::from_static("Origin"));
-    let origin = request.get(ORIGIN).filter(|origin| allowed.iter().any(|a| a.as_bytes() == origin.as_bytes()));
+    let origin =
+        request.get(ORIGIN).filter(|origin| allowed.iter().any(|a| a.as_bytes() == origin.as_bytes()));
     if let Some(origin) = origin {
         out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         out.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

@@ -24,11 +24,15 @@ pub fn check(parts: &Parts, http: &Http) -> Result<(), Problem> {
     let line = parts.method.as_str().len() + target + " HTTP/1.1".len() + 1;
     if line > http.max_request_line_size {
         let limit = http.max_request_line_size;
-        return Err(Problem::too_large(format!("the request line has {line} bytes; at most {limit} are allowed")));
+        return Err(Problem::too_large(format!(
+            "the request line has {line} bytes; at most {limit} are allowed"
+        )));
     }
     if parts.headers.len() > http.max_headers {
         let (count, limit) = (parts.headers.len(), http.max_headers);
-        return Err(Problem::too_large(format!("the request has {count} headers; at most {limit} are allowed")));
+        return Err(Problem::too_large(format!(
+            "the request has {count} headers; at most {limit} are allowed"
+        )));
     }
     for (name, value) in &parts.headers {
         let (size, limit) = (name.as_str().len() + value.len(), http.max_header_size);

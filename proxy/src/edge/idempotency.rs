@@ -56,7 +56,15 @@ impl Keys {
     }
 
     /// Claims a key for a publish of `content`.
-    pub fn claim(&self, topic: TopicId, key: &str, content: &[u8], max: usize, ttl: Duration, now: Instant) -> Seen {
+    pub fn claim(
+        &self,
+        topic: TopicId,
+        key: &str,
+        content: &[u8],
+        max: usize,
+        ttl: Duration,
+        now: Instant,
+    ) -> Seen {
         let fingerprint = self.hasher.hash_one(content);
         let mut state = self.state.lock();
         state.forget(max, ttl, now);

@@ -3,10 +3,7 @@
 use std::{
     io,
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::Ordering,
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -36,7 +33,8 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// The answer where there is no descriptor to serve a connection with.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// What a listener speaks.
 pub enum Speaks {
@@ -183,4 +181,3 @@ impl Drop for Open {
         self.0.open_connections.fetch_sub(1, Ordering::SeqCst);
     }
 }
-

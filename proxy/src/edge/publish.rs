@@ -36,8 +36,9 @@ pub(super) async fn publish(
     let config = server.config();
     server.authorize(client, head, topic, Action::Publish).await?;
     let body = read_body(&head.headers, body, config.http.max_body_size, &config).await?;
-    let text = std::str::from_utf8(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(&body).map_err(|error| {
+        Problem::bad_request(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
+    })?;
     let name = parameter(head, "event", EVENT_HEADER)?;
     let retry = parameter(head, "retry", RETRY_HEADER)?.map(|text| parse_retry(&text)).transpose()?;
     let key = head.headers.get(IDEMPOTENCY_KEY).map(parse_key).transpose()?;

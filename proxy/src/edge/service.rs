@@ -1,11 +1,6 @@
 //! From a request to what becomes of it.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 use http_body_util::Either;
@@ -97,7 +92,9 @@ async fn events(
             let names = topics(path, head.uri.query(), limit)?;
             subscribe(server, client, &names, head).await
         }
-        Method::POST if path == "/events" => Ok(Outcome::Reply(publish_batch(server, client, head, body).await?)),
+        Method::POST if path == "/events" => {
+            Ok(Outcome::Reply(publish_batch(server, client, head, body).await?))
+        }
         Method::POST => {
             let names = topics(path, None, limit)?;
             Ok(Outcome::Reply(publish(server, client, &names[0], head, body).await?))
@@ -115,5 +112,8 @@ fn add_cors(server: &Server, request: &HeaderMap, reply: &mut Reply) {
 
 fn not_found(path: &str) -> Problem {
     let shown: String = path.chars().take(100).collect();
-    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {shown}; events are at /events/{{topic}}"))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("there is nothing at {shown}; events are at /events/{{topic}}"),
+    )
 }

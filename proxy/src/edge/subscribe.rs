@@ -107,7 +107,8 @@ pub(super) fn topics(path: &str, query: Option<&str>, limit: usize) -> Result<Ve
 
 fn start(head: &Parts) -> Result<Start, Problem> {
     let query = head.uri.query();
-    let header = head.headers.get("last-event-id").map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let header =
+        head.headers.get("last-event-id").map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let named = header
         .or_else(|| query::first(query, "lastEventId").map(Into::into))
         .or_else(|| query::first(query, "last_event_id").map(Into::into));
@@ -143,9 +144,7 @@ fn enter(server: &Server, names: &[TopicName], start: &Start) -> Entered {
 
 fn identity(grant: &Grant) -> Option<Identity> {
     let named = grant.subject.is_some() || grant.token_id.is_some() || grant.key_id.is_some();
-    named.then(|| {
-        Identity::new(grant.subject.as_deref(), grant.token_id.as_deref(), grant.key_id.as_deref())
-    })
+    named.then(|| Identity::new(grant.subject.as_deref(), grant.token_id.as_deref(), grant.key_id.as_deref()))
 }
 
 /// The headers of every stream. The last ones tell caches and proxies not to hold events back.

@@ -59,7 +59,8 @@ impl TlsIdentity {
 
 fn read(tls: &Tls) -> Result<ServerConfig, TlsError> {
     let certificates = certificates(&tls.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|e| unusable(&tls.key_file, "private key", e))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|e| unusable(&tls.key_file, "private key", e))?;
     let builder = ServerConfig::builder();
     let builder = match &tls.client_ca_file {
         None => builder.with_no_client_auth(),

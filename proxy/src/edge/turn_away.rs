@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::{ACCEPT, CONNECTION}};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, CONNECTION},
+};
 use serde_json::json;
 
 use super::{Problem, Reply, reply::text_reply};
-use crate::{
-    config::RefuseWith,
-    delivery::jittered_ms,
-    event::frame::own_event,
-};
+use crate::{config::RefuseWith, delivery::jittered_ms, event::frame::own_event};
 
 /// Why a subscriber cannot be served now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +108,6 @@ fn refused(range: &str) -> bool {
     quality.is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +118,9 @@ mod tests {
 
     #[test]
     fn accept_is_understood() {
-        for value in ["text/event-stream", "text/html, Text/Event-Stream;q=0.5", "*/*", "text/*", "a/b, */*;q=0.1"] {
+        for value in
+            ["text/event-stream", "text/html, Text/Event-Stream;q=0.5", "*/*", "text/*", "a/b, */*;q=0.1"]
+        {
             assert!(accepts_event_stream(&accept(value)), "{value}");
         }
         for value in ["text/html", "application/*", "text/event-stream;q=0", "", "*/*;q=0.000"] {

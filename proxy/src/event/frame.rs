@@ -67,7 +67,12 @@ pub fn write_id(id: &EventId, out: &mut Vec<u8>) {
 }
 
 /// An event of the proxy itself, such as `revenprox-gap`, with one line of JSON as data.
-pub fn own_event(name: &str, id: Option<&EventId>, retry_ms: Option<u32>, data: &serde_json::Value) -> Vec<u8> {
+pub fn own_event(
+    name: &str,
+    id: Option<&EventId>,
+    retry_ms: Option<u32>,
+    data: &serde_json::Value,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     if let Some(id) = id {
         write_id(id, &mut out);

@@ -69,10 +69,7 @@ impl Segment {
     pub fn around(&self, offset: u64) -> Option<(Position, Position)> {
         let bytes = self.buf.bytes();
         self.records(bytes, self.base.offset).find_map(|(start, record)| {
-            let end = Position {
-                offset: self.base.offset + record.chunk.end as u64,
-                seq: start.seq + 1,
-            };
+            let end = Position { offset: self.base.offset + record.chunk.end as u64, seq: start.seq + 1 };
             (end.offset > offset).then_some((start, end))
         })
     }

@@ -41,7 +41,11 @@ impl Server {
         });
         if started {
             let window = std::time::Duration::from_secs(self.config().http.drain_window_sec);
-            tracing::info!(window_seconds = window.as_secs(), subscribers = self.admission.connections(), "draining");
+            tracing::info!(
+                window_seconds = window.as_secs(),
+                subscribers = self.admission.connections(),
+                "draining"
+            );
             self.delivery.tell_all(|| Command::Drain(window));
         }
         started

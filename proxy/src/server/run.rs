@@ -99,7 +99,10 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     }
     server.close();
     if timeout(CLOSE_TIME, answered(&server)).await.is_err() {
-        tracing::warn!(connections = server.open_connections.load(Ordering::SeqCst), "some answers were not finished");
+        tracing::warn!(
+            connections = server.open_connections.load(Ordering::SeqCst),
+            "some answers were not finished"
+        );
     }
     tasks.shutdown().await;
     let server = Arc::clone(&server);
@@ -177,10 +180,7 @@ struct Sockets {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn end(&mut self) {
@@ -209,7 +209,8 @@ impl Sockets {
                 return TcpListener::from_std(listener).map_err(fail);
             }
         }
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(fail)?;
+        let socket =
+            if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(fail)?;
         socket.set_reuseaddr(true).map_err(fail)?;
         socket.bind(address).map_err(fail)?;
         socket.listen(BACKLOG).map_err(fail)

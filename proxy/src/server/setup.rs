@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::AtomicUsize,
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -24,6 +21,7 @@ use crate::{
     event::Origin,
     hub::{Hub, Retention},
     log::Bounds,
+    telemetry::LogHandle,
 };
 
 /// Descriptors for anything but connections: listeners, epolls, key files, webhook calls.
@@ -44,13 +42,13 @@ pub enum SetupError {
 
 impl Server {
     /// Sets an instance up. It serves nobody until listeners are started.
-    pub fn new(config: Config, registry: &Registry) -> Result<Arc<Self>, SetupError> {
+    pub fn new(config: Config, logs: LogHandle, registry: &Registry) -> Result<Arc<Self>, SetupError> {
         let shards = threads(config.http.thread_pool_size);
         let inboxes = Delivery::inboxes(shards).map_err(SetupError::Delivery)?;
         let hub = Arc::new(Hub::new(Origin::random(), retention(&config), inboxes.clone()));
         let stats = Arc::new(Stats::default());
-        let delivery =
-            Delivery::start(inboxes, &hub, &delivery_settings(&config), &stats).map_err(SetupError::Delivery)?;
+        let delivery = Delivery::start(inboxes, &hub, &delivery_settings(&config), &stats)
+            .map_err(SetupError::Delivery)?;
         let required = config.jwt_verifier.require_authentication;
         let auth = Authenticator::new(&config.jwt_verifier, &config.auth, required, registry)?;
         let descriptors = raise_descriptor_limit(config.limits.max_file_descriptors);
@@ -65,6 +63,7 @@ impl Server {
             descriptors: AtomicUsize::new(descriptors),
             phase: watch::Sender::new(Phase::Serving),
             started: Instant::now(),
+            logs,
             config: RwLock::new(Arc::new(config)),
         }))
     }
@@ -74,6 +73,7 @@ impl Server {
         if let Err(error) = self.auth.reload(&config.jwt_verifier, &config.auth) {
             tracing::error!(%error, "authentication keeps its old settings");
         }
+        self.logs.set_level(config.log_level);
         self.hub.set_retention(retention(&config));
         self.admission.set_limits(admission_limits(&config));
         let settings = Arc::new(delivery_settings(&config));

@@ -62,7 +62,11 @@ fn refusals_are_short_lived_and_trouble_is_not_remembered() {
     let now = start();
     let mut cache = VerdictCache::new(LIMITS);
     cache.insert(key("a"), &Err(Failure::Denied(None)), now);
-    cache.insert(key("b"), &Err(Failure::Unavailable(super::super::failure::Cause::Webhook, Duration::ZERO)), now);
+    cache.insert(
+        key("b"),
+        &Err(Failure::Unavailable(super::super::failure::Cause::Webhook, Duration::ZERO)),
+        now,
+    );
     assert_eq!(cache.get(&key("a"), after(now, 4)), Some(Err(Failure::Denied(None))));
     assert_eq!(cache.get(&key("a"), after(now, 5)), None);
     assert_eq!(cache.get(&key("b"), now), None);
@@ -109,7 +113,8 @@ fn new_limits_keep_what_they_allow() {
 #[test]
 fn zero_turns_remembering_off() {
     let now = start();
-    let mut cache = VerdictCache::new(Limits { granted_ttl: Duration::ZERO, refused_ttl: Duration::ZERO, ..LIMITS });
+    let mut cache =
+        VerdictCache::new(Limits { granted_ttl: Duration::ZERO, refused_ttl: Duration::ZERO, ..LIMITS });
     cache.insert(key("a"), &grant(None), now);
     cache.insert(key("b"), &Err(Failure::Expired), now);
     assert_eq!(cache.len(), (0, 0));

@@ -82,7 +82,9 @@ impl Breaker {
             (Phase::Closed { failures }, false) if failures + 1 < self.threshold => {
                 self.phase = Phase::Closed { failures: failures + 1 };
             }
-            (Phase::Closed { .. } | Phase::HalfOpen, false) => self.enter(Phase::Open { until: now + self.period }),
+            (Phase::Closed { .. } | Phase::HalfOpen, false) => {
+                self.enter(Phase::Open { until: now + self.period })
+            }
             (Phase::Open { .. }, _) => {}
         }
     }

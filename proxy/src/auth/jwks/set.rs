@@ -63,8 +63,10 @@ fn verify_key(key: Value, settings: &Jwks) -> Option<VerifyKey> {
 
 fn is_for_verifying(jwk: &Jwk) -> bool {
     let common = &jwk.common;
-    let for_signatures = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
-    let verifies = common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    let for_signatures =
+        common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+    let verifies =
+        common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     for_signatures && verifies
 }
 

@@ -77,7 +77,11 @@ enum RefreshError {
 
 impl Source {
     /// Starts to fetch, without waiting.
-    pub(crate) fn start(settings: Jwks, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Self, AuthSetupError> {
+    pub(crate) fn start(
+        settings: Jwks,
+        metrics: Arc<Metrics>,
+        runtime: &Handle,
+    ) -> Result<Self, AuthSetupError> {
         let tls = TlsFiles { ca: settings.ca_file.as_deref(), ..TlsFiles::default() };
         let bounds = Bounds {
             timeout: Duration::from_millis(settings.timeout_ms),
@@ -177,7 +181,12 @@ impl Shared {
                 Err(error) => {
                     self.metrics.jwks_failures.inc();
                     status.failures = status.failures.saturating_add(1);
-                    tracing::warn!(url = settings.url, error = causes(&error), kept = status.keys.is_some(), "JWKS not refreshed");
+                    tracing::warn!(
+                        url = settings.url,
+                        error = causes(&error),
+                        kept = status.keys.is_some(),
+                        "JWKS not refreshed"
+                    );
                 }
             }
             failures = status.failures;

@@ -89,7 +89,9 @@ impl Caller {
     async fn exchange(&self, body: &Bytes) -> (Reply, String) {
         match self.fetcher.send(self.request(body)).await {
             Ok((status, body)) => (Reply::read(status, &body), format!("status {status}")),
-            Err(error) => (Reply::Failed { again: !matches!(error, FetchError::TooLarge(_)) }, causes(&error)),
+            Err(error) => {
+                (Reply::Failed { again: !matches!(error, FetchError::TooLarge(_)) }, causes(&error))
+            }
         }
     }
 
@@ -151,7 +153,10 @@ mod tests {
     /// Computed with `printf '1700000000.{}' | openssl dgst -sha256 -hmac 0123456789abcdef`.
     #[test]
     fn the_signature_can_be_recomputed_by_others() {
-        let settings = JwtVerifier { hmac_secret: Some(crate::config::auth::Secret::new("0123456789abcdef")), ..Default::default() };
+        let settings = JwtVerifier {
+            hmac_secret: Some(crate::config::auth::Secret::new("0123456789abcdef")),
+            ..Default::default()
+        };
         let signer = signer(&settings).unwrap().unwrap();
         let expected = "v1=e4f8e2ecae2295b2ddb2f0b5584c8275e226c0ebe9b3b819e70156bb67122e3e";
         assert_eq!(sign(&signer, 1_700_000_000, b"{}"), expected);

@@ -150,8 +150,12 @@ impl Shared {
         drop(gate);
         self.metrics.show_breaker(after);
         match after {
-            State::Open if before != State::Open => tracing::warn!("webhook breaker open: calls keep failing"),
-            State::Closed if before != State::Closed => tracing::info!("webhook breaker closed: the trial call succeeded"),
+            State::Open if before != State::Open => {
+                tracing::warn!("webhook breaker open: calls keep failing")
+            }
+            State::Closed if before != State::Closed => {
+                tracing::info!("webhook breaker closed: the trial call succeeded")
+            }
             _ => {}
         }
     }

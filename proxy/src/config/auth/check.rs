@@ -42,7 +42,11 @@ pub fn cross_problems(jwt: &JwtVerifier, auth: &Auth) -> Problems {
     ];
     for (method, present, path) in configured {
         if present && !auth.order.contains(&method) {
-            problem(&mut problems, "auth.order", format!("leaves out what {path} configures; add it or remove {path}"));
+            problem(
+                &mut problems,
+                "auth.order",
+                format!("leaves out what {path} configures; add it or remove {path}"),
+            );
         }
     }
     problems
@@ -73,7 +77,11 @@ impl JwtVerifier {
         range(&mut found, "pool_idle_timeout_sec", self.pool_idle_timeout_sec, 1..=3600);
         self.hmac_problems(&mut found);
         if self.client_cert_file.is_some() != self.client_key_file.is_some() {
-            problem(&mut found, "client_cert_file", "mutual TLS needs both client_cert_file and client_key_file");
+            problem(
+                &mut found,
+                "client_cert_file",
+                "mutual TLS needs both client_cert_file and client_key_file",
+            );
         }
         found
     }
@@ -124,7 +132,11 @@ impl Auth {
         let mut seen = HashSet::new();
         for (at, key) in self.keys.iter().enumerate() {
             if key.kid.is_some() && !seen.insert((&key.kid, key.algorithm)) {
-                problem(found, format!("keys[{at}].kid"), "repeats the kid of another key with the same algorithm");
+                problem(
+                    found,
+                    format!("keys[{at}].kid"),
+                    "repeats the kid of another key with the same algorithm",
+                );
             }
         }
     }
@@ -139,10 +151,18 @@ impl LocalKey {
         let name = self.algorithm;
         if self.algorithm.is_symmetric() {
             if secrets != 1 || publics != 0 {
-                problem(found, path, format!("{name:?} needs exactly one of secret and secret_file, and no public key"));
+                problem(
+                    found,
+                    path,
+                    format!("{name:?} needs exactly one of secret and secret_file, and no public key"),
+                );
             }
         } else if publics != 1 || secrets != 0 {
-            problem(found, path, format!("{name:?} needs exactly one of public_key and public_key_file, and no secret"));
+            problem(
+                found,
+                path,
+                format!("{name:?} needs exactly one of public_key and public_key_file, and no secret"),
+            );
         }
         if let Some(secret) = &self.secret {
             // The length of an encoded secret is only known once it is decoded, which setting up the key does.
@@ -164,7 +184,11 @@ impl Jwks {
         range(found, &format!("{path}.min_refresh_sec"), self.min_refresh_sec, 1..=3600);
         range(found, &format!("{path}.timeout_ms"), self.timeout_ms, 10..=60_000);
         if self.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
-            problem(found, format!("{path}.algorithms"), "names an HS algorithm; a published set has public keys only");
+            problem(
+                found,
+                format!("{path}.algorithms"),
+                "names an HS algorithm; a published set has public keys only",
+            );
         }
     }
 }

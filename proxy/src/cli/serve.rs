@@ -1,0 +1,70 @@
+//! Without a command: the proxy itself.
+
+use std::{error::Error, io, sync::Arc};
+
+use prometheus::Registry;
+use tokio::runtime::Builder;
+
+use super::{Exit, dev_banner, note, report_problems};
+use crate::{
+    config::{Config, Source, Watcher},
+    server::{
+        Server,
+        run::{RunError, run},
+        setup::{SetupError, threads},
+    },
+    telemetry,
+};
+
+/// Why the proxy did not run.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("cannot start threads: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("cannot watch the configuration: {0}")]
+    Watch(#[source] io::Error),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs the proxy until it is told to end.
+pub fn serve(source: &Source) -> Exit {
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(problems) => return report_problems(&problems),
+    };
+    if source.is_dev() {
+        note(&dev_banner(&config));
+    }
+    match start(source, config) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(source) = cause {
+                text = format!("{text}: {source}");
+                cause = source.source();
+            }
+            note(&text);
+            Exit::Failure
+        }
+    }
+}
+
+fn start(source: &Source, config: Config) -> Result<(), ServeError> {
+    let logs = telemetry::init(&config);
+    let workers = threads(config.http.thread_pool_size);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?;
+    runtime.block_on(async {
+        let (changes, _watcher) =
+            Watcher::spawn(source.clone(), Arc::new(config.clone())).map_err(ServeError::Watch)?;
+        let server = Server::new(config, logs, &Registry::new())?;
+        Ok(run(server, changes).await?)
+    })
+}

@@ -50,8 +50,8 @@ enum OneOrMany {
 // === impl Claims ===
 
 impl Claims {
-    /// Checks the claims of a token whose signature is right. `issuer` is the one that the key belongs to, if it says so;
-    /// `now` is the unix time in seconds.
+    /// Checks the claims of a token whose signature is right. `issuer` is the one that the key belongs to, if
+    /// it says so; `now` is the unix time in seconds.
     pub(crate) fn check(&self, rules: &Rules, issuer: Option<&str>, now: u64) -> Result<(), Failure> {
         if self.sub.as_deref().is_none_or(str::is_empty) {
             return Err(Failure::Claim("sub"));
@@ -79,7 +79,8 @@ impl Claims {
 
     /// Checks that what a grant keeps is of bounded size.
     pub(crate) fn check_identity(&self) -> Result<(), Failure> {
-        let too_long = |claim: &Option<String>| claim.as_ref().is_some_and(|text| text.len() > IDENTITY_BYTES_MAX);
+        let too_long =
+            |claim: &Option<String>| claim.as_ref().is_some_and(|text| text.len() > IDENTITY_BYTES_MAX);
         if too_long(&self.sub) {
             return Err(Failure::Claim("sub"));
         }
@@ -89,13 +90,15 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks that the action is allowed: by `revenprox` alone if that claim is there, else by `permissions`, else by
-    /// the default.
+    /// Checks that the action is allowed: by `revenprox` alone if that claim is there, else by `permissions`,
+    /// else by the default.
     pub(crate) fn permit(&self, rules: &Rules, action: Action, topic: &TopicName) -> Result<(), Failure> {
         let allowed = match (&self.revenprox, &self.permissions) {
             (Some(own), _) if !own.is_bounded() => return Err(Failure::Claim("revenprox")),
             (Some(own), _) => own.allow(action, topic),
-            (None, Some(names)) => Permissions::of_names(names.iter().map(String::as_str)).allow(action, topic),
+            (None, Some(names)) => {
+                Permissions::of_names(names.iter().map(String::as_str)).allow(action, topic)
+            }
             (None, None) => rules.default_permissions.allow(action, topic),
         };
         if allowed { Ok(()) } else { Err(Failure::Forbidden(action)) }
@@ -130,8 +133,8 @@ impl Rules {
         exp.saturating_add(self.leeway) <= now
     }
 
-    /// When a grant under this `exp` ends: then; or, for a token that is taken after its `exp` thanks to the leeway, at
-    /// the end of that.
+    /// When a grant under this `exp` ends: then; or, for a token that is taken after its `exp` thanks to the
+    /// leeway, at the end of that.
     pub(crate) fn end_of(&self, exp: u64, now: u64) -> u64 {
         if exp > now { exp } else { exp.saturating_add(self.leeway) }
     }
@@ -169,7 +172,11 @@ impl Visitor<'_> for NumericDateVisitor {
         Ok(NumericDate(seconds))
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked before"
+    )]
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<NumericDate, E> {
         // 2^53: beyond it a double has no exact seconds.
         if (0.0..=9_007_199_254_740_992.0).contains(&seconds) {

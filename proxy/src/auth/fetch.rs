@@ -1,4 +1,5 @@
-//! The HTTP client for the webhook and for JWKS: bounded in time and size, TLS by the system's roots and configured ones.
+//! The HTTP client for the webhook and for JWKS: bounded in time and size, TLS by the system's roots and
+//! configured ones.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -107,18 +108,26 @@ impl Fetcher {
     }
 
     /// Sends a request and takes the whole answer, within the bounds. Redirects are answers like others.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), FetchError> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let timeout = self.bounds.timeout;
-        tokio::time::timeout(timeout, self.exchange(request)).await.unwrap_or(Err(FetchError::Timeout(timeout)))
+        tokio::time::timeout(timeout, self.exchange(request))
+            .await
+            .unwrap_or(Err(FetchError::Timeout(timeout)))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), FetchError> {
         let response = self.client.request(request).await.map_err(FetchError::Exchange)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), self.bounds.body_max).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => FetchError::TooLarge(self.bounds.body_max),
-            false => FetchError::Body(error),
+        let body = body.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                FetchError::TooLarge(self.bounds.body_max)
+            } else {
+                FetchError::Body(error)
+            }
         })?;
         Ok((status, body.to_bytes()))
     }
@@ -126,11 +135,16 @@ impl Fetcher {
 
 fn tls_config(files: TlsFiles<'_>) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
-    // A system without roots, or with odd ones among them, can still use plain HTTP and configured authorities.
+    // A system without roots, or with odd ones among them, can still use plain HTTP and configured
+    // authorities.
     let native = rustls_native_certs::load_native_certs();
     let (_, ignored) = roots.add_parsable_certificates(native.certs);
     if ignored > 0 || !native.errors.is_empty() {
-        tracing::debug!(ignored, errors = native.errors.len(), "some certificates of the system are not used");
+        tracing::debug!(
+            ignored,
+            errors = native.errors.len(),
+            "some certificates of the system are not used"
+        );
     }
     if let Some(path) = files.ca {
         for certificate in certificates(path)? {
@@ -152,7 +166,8 @@ fn tls_config(files: TlsFiles<'_>) -> Result<ClientConfig, TlsError> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let error = pem_error(path, "certificates");
-    let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(&error)?.collect::<Result<_, _>>().map_err(&error)?;
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(&error)?.collect::<Result<_, _>>().map_err(&error)?;
     if found.is_empty() { Err(error(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(found) }
 }
 

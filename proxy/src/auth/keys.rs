@@ -1,6 +1,13 @@
-//! Sets of verification keys, each bound to its algorithms, and the search for the one that a token was signed with.
+//! Sets of verification keys, each bound to its algorithms, and the search for the one that a token was
+//! signed with.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{
+    fmt,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use jsonwebtoken::{DecodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
@@ -67,8 +74,8 @@ impl KeySet {
 
     /// Looks for the key that signed the token.
     ///
-    /// Only keys bound to the token's algorithm are tried. A key that carries the token's `kid` decides for good; keys
-    /// without a `kid`, and tokens without one, are a matter of trying.
+    /// Only keys bound to the token's algorithm are tried. A key that carries the token's `kid` decides for
+    /// good; keys without a `kid`, and tokens without one, are a matter of trying.
     pub(crate) fn search(&self, jws: &Jws<'_>) -> Search {
         let Some(algorithm) = jws.algorithm else { return Search::Unknown(Failure::Algorithm) };
         if jws.critical {
@@ -108,7 +115,10 @@ impl VerifyKey {
 
 impl fmt::Debug for VerifyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyKey").field("kid", &self.kid).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        f.debug_struct("VerifyKey")
+            .field("kid", &self.kid)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -185,7 +195,8 @@ fn public_key(settings: &LocalKey) -> Result<DecodingKey, KeyError> {
         _ => {
             let key = DecodingKey::from_rsa_pem(&pem).map_err(unfit)?;
             let der = key.try_get_as_bytes().map_err(unfit)?;
-            let (modulus, _) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).map_err(unfit)?;
+            let (modulus, _) =
+                (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).map_err(unfit)?;
             check_rsa_size(&modulus).map_err(KeyError::RsaSize)?;
             Ok(key)
         }
@@ -210,11 +221,13 @@ fn ec_key(pem: &[u8], point_bytes: usize) -> Option<DecodingKey> {
 /// Reads a file of bounded size.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
     let error = |source| KeyError::File { path: path.display().to_string(), source };
-    let size = fs::metadata(path).map_err(error)?.len();
-    if size > KEY_FILE_BYTES_MAX {
-        return Err(error(std::io::ErrorKind::FileTooLarge.into()));
+    let mut content = Vec::new();
+    let file = File::open(path).map_err(error)?;
+    file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(error)?;
+    if content.len() as u64 > KEY_FILE_BYTES_MAX {
+        return Err(error(ErrorKind::FileTooLarge.into()));
     }
-    fs::read(path).map_err(error)
+    Ok(content)
 }
 
 /// The content of a secret's file without the line end that editors put there.

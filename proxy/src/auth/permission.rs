@@ -41,7 +41,8 @@ impl Allow {
         match self {
             Self::Every(_) => true,
             Self::Matching(patterns) => {
-                patterns.len() <= PATTERNS_MAX && patterns.iter().all(|pattern| pattern.len() <= PATTERN_BYTES_MAX)
+                patterns.len() <= PATTERNS_MAX
+                    && patterns.iter().all(|pattern| pattern.len() <= PATTERN_BYTES_MAX)
             }
         }
     }
@@ -122,8 +123,14 @@ mod tests {
 
     #[test]
     fn lists_are_bounded() {
-        let many = Permissions { subscribe: Some(Allow::Matching(vec!["a".into(); PATTERNS_MAX + 1])), publish: None };
-        let long = Permissions { subscribe: None, publish: Some(Allow::Matching(vec!["a".repeat(PATTERN_BYTES_MAX + 1)])) };
+        let many = Permissions {
+            subscribe: Some(Allow::Matching(vec!["a".into(); PATTERNS_MAX + 1])),
+            publish: None,
+        };
+        let long = Permissions {
+            subscribe: None,
+            publish: Some(Allow::Matching(vec!["a".repeat(PATTERN_BYTES_MAX + 1)])),
+        };
         assert!(!many.is_bounded() && !long.is_bounded());
     }
 }

@@ -34,7 +34,8 @@ pub(crate) struct Policy {
 // === impl Policy ===
 
 impl Policy {
-    /// Loads what the settings name. `former` gives what is still right of what it knows, and is not changed on an error.
+    /// Loads what the settings name. `former` gives what is still right of what it knows, and is not changed
+    /// on an error.
     pub(crate) fn new(
         jwt: &JwtVerifier,
         auth: &Auth,
@@ -86,16 +87,23 @@ impl Policy {
         Err(blind.unwrap_or(failure))
     }
 
-    /// Whose a request is where no token is needed: the subject and expiry of a token that a key at hand verifies, else nobody's.
+    /// Whose a request is where no token is needed: the subject and expiry of a token that a key at hand
+    /// verifies, else nobody's.
     pub(crate) fn identify(&self, raw: Option<&str>) -> Grant {
         let Some(Ok(token)) = raw.map(Token::parse) else { return Grant::default() };
         let Some(jws) = &token.jws else { return Grant::default() };
-        let sets = std::iter::once(self.local.search(jws)).chain(self.sources.iter().map(|source| source.search(jws)));
+        let sets = std::iter::once(self.local.search(jws))
+            .chain(self.sources.iter().map(|source| source.search(jws)));
         for search in sets {
             if let Search::Verified(key) = search {
                 let now = Now::read().unix;
-                let claims = jws.claims().and_then(|claims| claims.check(&self.rules, key.issuer.as_deref(), now).map(|()| claims));
-                return claims.map_or_else(|_| Grant::default(), |claims| claims.into_grant(&self.rules, key.kid.as_deref(), now));
+                let claims = jws.claims().and_then(|claims| {
+                    claims.check(&self.rules, key.issuer.as_deref(), now).map(|()| claims)
+                });
+                return claims.map_or_else(
+                    |_| Grant::default(),
+                    |claims| claims.into_grant(&self.rules, key.kid.as_deref(), now),
+                );
             }
         }
         Grant::default()
@@ -120,7 +128,8 @@ impl Policy {
     async fn search_sources(&self, jws: &Jws<'_>, blind: &mut Option<Failure>) -> Search {
         let first = self.search_fetched(jws);
         // Sets hold public keys only, so no fetch can help a token under a shared secret.
-        let hopeless = jws.critical || jws.algorithm.is_none_or(|algorithm| algorithm.is_symmetric());
+        let hopeless =
+            jws.critical || jws.algorithm.is_none_or(super::super::config::auth::Algorithm::is_symmetric);
         if hopeless || self.sources.is_empty() || !matches!(first, Search::Unknown(_)) {
             return first;
         }
@@ -156,7 +165,8 @@ fn check(jwt: &JwtVerifier, auth: &Auth, required: bool) -> Result<(), AuthSetup
     let jwt = JwtVerifier { require_authentication: required, ..jwt.clone() };
     let named = |section: &'static str| move |(key, message)| (format!("{section}.{key}"), message);
     let own = jwt.problems().into_iter().map(named("jwt_verifier"));
-    let mut problems = own.chain(auth.problems().into_iter().map(named("auth"))).chain(cross_problems(&jwt, auth));
+    let mut problems =
+        own.chain(auth.problems().into_iter().map(named("auth"))).chain(cross_problems(&jwt, auth));
     match problems.next() {
         Some((path, message)) => Err(AuthSetupError::Setting { path, message }),
         None => Ok(()),
@@ -164,16 +174,19 @@ fn check(jwt: &JwtVerifier, auth: &Auth, required: bool) -> Result<(), AuthSetup
 }
 
 /// The sources of the settings; those that the former policy has under the same settings go on.
-fn sources(auth: &Auth, metrics: &Arc<Metrics>, former: Option<&Policy>) -> Result<Vec<Arc<Source>>, AuthSetupError> {
+fn sources(
+    auth: &Auth,
+    metrics: &Arc<Metrics>,
+    former: Option<&Policy>,
+) -> Result<Vec<Arc<Source>>, AuthSetupError> {
     let known = former.map_or(&[][..], |former| &former.sources);
     let mut sources = Vec::with_capacity(auth.jwks.len());
     for settings in &auth.jwks {
-        sources.push(match known.iter().find(|source| source.settings() == settings) {
-            Some(source) => source.clone(),
-            None => {
-                let runtime = Handle::try_current().map_err(AuthSetupError::NoRuntime)?;
-                Arc::new(Source::start(settings.clone(), metrics.clone(), &runtime)?)
-            }
+        sources.push(if let Some(source) = known.iter().find(|source| source.settings() == settings) {
+            source.clone()
+        } else {
+            let runtime = Handle::try_current().map_err(AuthSetupError::NoRuntime)?;
+            Arc::new(Source::start(settings.clone(), metrics.clone(), &runtime)?)
         });
     }
     Ok(sources)

@@ -16,9 +16,13 @@ const SECRET_KEYS: [&str; 4] = [QUERY_KEY, "access_token", "id_token", "jwt"];
 /// What stands for a value that is not logged.
 const REDACTED: &str = "[redacted]";
 
-/// The token of a request: from `Authorization: Bearer` (RFC 6750, section 2.1; the scheme in any case), else from `?token=`
-/// if that is accepted, else from the configured cookie. An empty one counts as none.
-pub fn token_from_request<'a>(headers: &'a HeaderMap, query: Option<&'a str>, auth: &Auth) -> Option<Cow<'a, str>> {
+/// The token of a request: from `Authorization: Bearer` (RFC 6750, section 2.1; the scheme in any case), else
+/// from `?token=` if that is accepted, else from the configured cookie. An empty one counts as none.
+pub fn token_from_request<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+    auth: &Auth,
+) -> Option<Cow<'a, str>> {
     if let Some(token) = bearer(headers) {
         return Some(Cow::Borrowed(token));
     }
@@ -26,7 +30,8 @@ pub fn token_from_request<'a>(headers: &'a HeaderMap, query: Option<&'a str>, au
     query.and_then(query_token).or_else(|| cookie(headers, auth.cookie_name.as_deref()?).map(Cow::Borrowed))
 }
 
-/// The query as it may be logged: no token appears, neither as a parameter nor inside the value of another one.
+/// The query as it may be logged: no token appears, neither as a parameter nor inside the value of another
+/// one.
 pub fn redact_query(query: &str) -> Cow<'_, str> {
     if !query.split('&').any(is_secret) {
         return Cow::Borrowed(query);
@@ -129,7 +134,10 @@ mod tests {
     fn what_is_no_token_is_passed_over() {
         assert_eq!(token(&[("authorization", "Basic abc")], Some("token=q")).as_deref(), Some("q"));
         assert_eq!(token(&[("authorization", "Bearer ")], Some("token=")), None);
-        assert_eq!(token(&[("authorization", "Basic a"), ("authorization", "Bearer b")], None).as_deref(), Some("b"));
+        assert_eq!(
+            token(&[("authorization", "Basic a"), ("authorization", "Bearer b")], None).as_deref(),
+            Some("b")
+        );
         assert_eq!(token(&[("cookie", "xsession=a; session=\"b\"")], None).as_deref(), Some("b"));
         assert_eq!(token(&[], Some("Token=q&tokens=r&token")), None);
     }

@@ -1,4 +1,5 @@
-//! The webhook verifier: remembered verdicts, one call for many askers, repeated calls, a breaker and a ceiling.
+//! The webhook verifier: remembered verdicts, one call for many askers, repeated calls, a breaker and a
+//! ceiling.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +51,8 @@ struct Job {
 // === impl Webhook ===
 
 impl Webhook {
-    /// Sets a webhook up at the URL of the settings. `former` gives its knowledge if it is about the same webhook.
+    /// Sets a webhook up at the URL of the settings. `former` gives its knowledge if it is about the same
+    /// webhook.
     pub(crate) fn new(
         settings: &JwtVerifier,
         url: Uri,
@@ -71,18 +73,26 @@ impl Webhook {
         Ok(Self { settings: settings.clone(), caller, rules, shared, in_flight })
     }
 
-    /// Puts the limits of the settings in force on what is remembered. To be called once the settings are taken.
+    /// Puts the limits of the settings in force on what is remembered. To be called once the settings are
+    /// taken.
     pub(crate) fn take_effect(&self) {
         self.shared.reconfigure(&self.settings);
     }
 
-    /// The verdict on a token, remembered or asked for. Dropping the future does not end a call that others wait for.
-    pub(crate) async fn verdict(self: &Arc<Self>, token: &Token<'_>, topic: &TopicName, action: Action) -> Verdict {
+    /// The verdict on a token, remembered or asked for. Dropping the future does not end a call that others
+    /// wait for.
+    pub(crate) async fn verdict(
+        self: &Arc<Self>,
+        token: &Token<'_>,
+        topic: &TopicName,
+        action: Action,
+    ) -> Verdict {
         let key = Key::new(token.raw, TopicId::of(topic), action);
-        let mut outcome = match self.shared.lookup(&key, Now::read(), || self.start(key, token, topic, action)) {
-            Lookup::Known(verdict) => return verdict,
-            Lookup::Pending(outcome) => outcome,
-        };
+        let mut outcome =
+            match self.shared.lookup(&key, Now::read(), || self.start(key, token, topic, action)) {
+                Lookup::Known(verdict) => return verdict,
+                Lookup::Pending(outcome) => outcome,
+            };
         match outcome.wait_for(Option::is_some).await {
             Ok(verdict) => verdict.clone().expect("the condition waited for"),
             // The task is gone without an answer, which only a runtime that shuts down does.
@@ -140,7 +150,12 @@ impl Webhook {
             pass.settle(!matches!(reply, Reply::Failed { .. }));
             let again = match reply {
                 Reply::Answered(answer) => {
-                    return answer.judge(job.claims, job.key_id.as_deref(), &self.rules, (job.action, &job.topic));
+                    return answer.judge(
+                        job.claims,
+                        job.key_id.as_deref(),
+                        &self.rules,
+                        (job.action, &job.topic),
+                    );
                 }
                 Reply::Failed { again } => again && !trial && attempt < self.settings.retry_attempts,
             };

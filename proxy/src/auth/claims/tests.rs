@@ -67,7 +67,8 @@ fn dates_may_have_fractions_but_not_be_anything_else() {
 
 #[test]
 fn issuer_and_audience_are_checked_where_configured() {
-    let strict = Auth { issuers: vec!["a".into(), "b".into()], audiences: vec!["me".into()], ..Auth::default() };
+    let strict =
+        Auth { issuers: vec!["a".into(), "b".into()], audiences: vec!["me".into()], ..Auth::default() };
     let rules = Rules::new(&strict);
     let check = |changes: Value, issuer: Option<&str>| claims(&changes).check(&rules, issuer, NOW);
     assert_eq!(check(json!({"iss": "b", "aud": "me"}), None), Ok(()));
@@ -83,7 +84,9 @@ fn issuer_and_audience_are_checked_where_configured() {
 fn our_claim_alone_decides_then_permissions_then_the_default() {
     let (sub, publish) = (Action::Subscribe, Action::Publish);
     let own = json!({"revenprox": {"subscribe": ["orders-*"]}, "permissions": ["topic:read", "topic:write"]});
-    assert!(permit(&own, sub, "orders-1") && !permit(&own, sub, "users") && !permit(&own, publish, "orders-1"));
+    assert!(
+        permit(&own, sub, "orders-1") && !permit(&own, sub, "users") && !permit(&own, publish, "orders-1")
+    );
     let empty = json!({"revenprox": {}});
     assert!(!permit(&empty, sub, "a") && !permit(&empty, publish, "a"));
     let names = json!({"permissions": ["topic:write"]});
@@ -103,7 +106,12 @@ fn overlong_pattern_lists_are_refused() {
 
 #[test]
 fn claims_of_a_wrong_type_are_no_claims() {
-    for wrong in [r#"{"sub":1}"#, r#"{"aud":{}}"#, r#"{"permissions":"topic:read"}"#, r#"{"revenprox":{"subscribe":[1]}}"#] {
+    for wrong in [
+        r#"{"sub":1}"#,
+        r#"{"aud":{}}"#,
+        r#"{"permissions":"topic:read"}"#,
+        r#"{"revenprox":{"subscribe":[1]}}"#,
+    ] {
         assert!(serde_json::from_str::<Claims>(wrong).is_err(), "{wrong}");
     }
     assert!(serde_json::from_str::<Claims>(r#"{"sub":"a","sub":"b"}"#).is_err(), "a claim twice");

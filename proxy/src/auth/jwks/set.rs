@@ -30,8 +30,8 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// The usable keys of a document. Keys for other purposes, of unsupported types, or damaged are passed over, as
-/// RFC 7517, section 5, asks; shared secrets are, because whoever can read the set could sign with them.
+/// The usable keys of a document. Keys for other purposes, of unsupported types, or damaged are passed over,
+/// as RFC 7517, section 5, asks; shared secrets are, because whoever can read the set could sign with them.
 pub(crate) fn parse(document: &[u8], settings: &Jwks) -> Result<KeySet, SetError> {
     let Document { keys } = serde_json::from_slice(document).map_err(SetError::Json)?;
     let count = keys.len();
@@ -63,8 +63,10 @@ fn verify_key(key: Value, settings: &Jwks) -> Option<VerifyKey> {
 
 fn is_for_verifying(jwk: &Jwk) -> bool {
     let common = &jwk.common;
-    let for_signatures = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
-    let verifies = common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    let for_signatures =
+        common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+    let verifies =
+        common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     for_signatures && verifies
 }
 

@@ -1,4 +1,5 @@
-//! One published key set, fetched at start, refreshed, and fetched again when a token names a key that it lacks.
+//! One published key set, fetched at start, refreshed, and fetched again when a token names a key that it
+//! lacks.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -77,7 +78,11 @@ enum RefreshError {
 
 impl Source {
     /// Starts to fetch, without waiting.
-    pub(crate) fn start(settings: Jwks, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Self, AuthSetupError> {
+    pub(crate) fn start(
+        settings: Jwks,
+        metrics: Arc<Metrics>,
+        runtime: &Handle,
+    ) -> Result<Self, AuthSetupError> {
         let tls = TlsFiles { ca: settings.ca_file.as_deref(), ..TlsFiles::default() };
         let bounds = Bounds {
             timeout: Duration::from_millis(settings.timeout_ms),
@@ -105,7 +110,8 @@ impl Source {
         }
     }
 
-    /// Asks for a fetch if the last one is long enough ago. What is returned waits for the fetch that is under way then, if any.
+    /// Asks for a fetch if the last one is long enough ago. What is returned waits for the fetch that is
+    /// under way then, if any.
     pub(crate) fn refetch(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let interval = Duration::from_secs(self.settings.min_refresh_sec);
         let mut started = false;
@@ -177,7 +183,12 @@ impl Shared {
                 Err(error) => {
                     self.metrics.jwks_failures.inc();
                     status.failures = status.failures.saturating_add(1);
-                    tracing::warn!(url = settings.url, error = causes(&error), kept = status.keys.is_some(), "JWKS not refreshed");
+                    tracing::warn!(
+                        url = settings.url,
+                        error = causes(&error),
+                        kept = status.keys.is_some(),
+                        "JWKS not refreshed"
+                    );
                 }
             }
             failures = status.failures;
@@ -189,12 +200,11 @@ impl Shared {
 /// The pause before the next fetch: the configured one; after failures a shorter one that doubles up to it.
 fn pause_after(failures: u32, settings: &Jwks) -> Duration {
     let regular = Duration::from_secs(settings.refresh_sec);
-    match failures {
-        0 => regular,
-        _ => {
-            let doublings = (failures - 1).min(BACKOFF_DOUBLINGS_MAX);
-            (Duration::from_secs(settings.min_refresh_sec) * 2_u32.pow(doublings)).min(regular)
-        }
+    if failures == 0 {
+        regular
+    } else {
+        let doublings = (failures - 1).min(BACKOFF_DOUBLINGS_MAX);
+        (Duration::from_secs(settings.min_refresh_sec) * 2_u32.pow(doublings)).min(regular)
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) struct Answer {
 // === impl Reply ===
 
 impl Reply {
-    /// Reads a whole response. 401 and 403 are a no; apart from them only a 2xx with JSON that has a boolean `valid` is an answer.
+    /// Reads a whole response. 401 and 403 are a no; apart from them only a 2xx with JSON that has a boolean
+    /// `valid` is an answer.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let reason = serde_json::from_slice::<Reason>(body).ok().and_then(|body| body.reason);
@@ -66,8 +67,8 @@ struct Reason {
 // === impl Answer ===
 
 impl Answer {
-    /// The verdict that the answer means for an action on a topic. What it leaves open is taken from the token's own claims, which a
-    /// webhook that calls the token valid stands for.
+    /// The verdict that the answer means for an action on a topic. What it leaves open is taken from the
+    /// token's own claims, which a webhook that calls the token valid stands for.
     pub(super) fn judge(
         self,
         claims: Option<Claims>,
@@ -103,9 +104,16 @@ mod tests {
     use crate::config::auth::Auth;
 
     fn judge(body: &str, claims: Option<&str>, action: Action) -> Verdict {
-        let Reply::Answered(answer) = Reply::read(StatusCode::OK, body.as_bytes()) else { panic!("no answer: {body}") };
+        let Reply::Answered(answer) = Reply::read(StatusCode::OK, body.as_bytes()) else {
+            panic!("no answer: {body}")
+        };
         let claims = claims.map(|json| serde_json::from_str(json).unwrap());
-        answer.judge(claims, Some("k"), &Rules::new(&Auth::default()), (action, &TopicName::new("orders-1").unwrap()))
+        answer.judge(
+            claims,
+            Some("k"),
+            &Rules::new(&Auth::default()),
+            (action, &TopicName::new("orders-1").unwrap()),
+        )
     }
 
     fn failed(status: u16, body: &str) -> Option<bool> {
@@ -117,18 +125,30 @@ mod tests {
 
     #[test]
     fn only_a_clear_answer_is_one() {
-        for body in ["", "{}", "[]", "true", r#"{"valid":"true"}"#, r#"{"valid":1}"#, r#"{"valid":null}"#, "{\"valid\":true"] {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "true",
+            r#"{"valid":"true"}"#,
+            r#"{"valid":1}"#,
+            r#"{"valid":null}"#,
+            "{\"valid\":true",
+        ] {
             assert_eq!(failed(200, body), Some(true), "{body}");
         }
         assert_eq!(failed(200, r#"{"valid":true,"exp":"soon"}"#), Some(true));
         assert_eq!(failed(200, r#"{"valid":true,"subscribe":"all"}"#), Some(true));
         assert_eq!(failed(201, r#"{"valid":false,"more":[1]}"#), None);
-        for (status, again) in [(500, true), (503, true), (408, true), (429, true), (400, false), (404, false), (302, false)] {
+        for (status, again) in
+            [(500, true), (503, true), (408, true), (429, true), (400, false), (404, false), (302, false)]
+        {
             assert_eq!(failed(status, r#"{"valid":true}"#), Some(again), "{status}");
         }
         for status in [401, 403] {
             assert_eq!(failed(status, "garbage"), None);
-            let Reply::Answered(no) = Reply::read(StatusCode::from_u16(status).unwrap(), br#"{"valid":true,"reason":"x"}"#)
+            let Reply::Answered(no) =
+                Reply::read(StatusCode::from_u16(status).unwrap(), br#"{"valid":true,"reason":"x"}"#)
             else {
                 panic!()
             };
@@ -156,14 +176,18 @@ mod tests {
         let grant = judge(valid, claims, Action::Publish).unwrap();
         assert_eq!((grant.subject.as_deref(), grant.expires_at), (Some("token"), Some(99_999_999_999)));
         assert_eq!((grant.token_id.as_deref(), grant.key_id.as_deref()), (Some("j"), Some("k")));
-        let grant = judge(r#"{"valid":true,"sub":"hook","exp":88888888888}"#, claims, Action::Publish).unwrap();
+        let grant =
+            judge(r#"{"valid":true,"sub":"hook","exp":88888888888}"#, claims, Action::Publish).unwrap();
         assert_eq!((grant.subject.as_deref(), grant.expires_at), (Some("hook"), Some(88_888_888_888)));
     }
 
     #[test]
     fn an_expired_yes_is_a_no() {
         assert_eq!(judge(r#"{"valid":true,"exp":1000}"#, None, Action::Subscribe), Err(Failure::Expired));
-        assert_eq!(judge(r#"{"valid":true}"#, Some(r#"{"exp":1000}"#), Action::Subscribe), Err(Failure::Expired));
+        assert_eq!(
+            judge(r#"{"valid":true}"#, Some(r#"{"exp":1000}"#), Action::Subscribe),
+            Err(Failure::Expired)
+        );
     }
 
     #[test]

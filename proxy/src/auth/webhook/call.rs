@@ -89,7 +89,9 @@ impl Caller {
     async fn exchange(&self, body: &Bytes) -> (Reply, String) {
         match self.fetcher.send(self.request(body)).await {
             Ok((status, body)) => (Reply::read(status, &body), format!("status {status}")),
-            Err(error) => (Reply::Failed { again: !matches!(error, FetchError::TooLarge(_)) }, causes(&error)),
+            Err(error) => {
+                (Reply::Failed { again: !matches!(error, FetchError::TooLarge(_)) }, causes(&error))
+            }
         }
     }
 
@@ -111,8 +113,8 @@ impl Caller {
     }
 }
 
-/// The signature header: the scheme's version and the HMAC-SHA-256 of the timestamp, a full stop and the body. The timestamp is in it so
-/// that a receiver can refuse an old call that somebody sends again.
+/// The signature header: the scheme's version and the HMAC-SHA-256 of the timestamp, a full stop and the
+/// body. The timestamp is in it so that a receiver can refuse an old call that somebody sends again.
 fn sign(signer: &Hmac<Sha256>, timestamp: u64, body: &[u8]) -> String {
     let mut mac = signer.clone();
     mac.update(format!("{timestamp}.").as_bytes());
@@ -151,7 +153,10 @@ mod tests {
     /// Computed with `printf '1700000000.{}' | openssl dgst -sha256 -hmac 0123456789abcdef`.
     #[test]
     fn the_signature_can_be_recomputed_by_others() {
-        let settings = JwtVerifier { hmac_secret: Some(crate::config::auth::Secret::new("0123456789abcdef")), ..Default::default() };
+        let settings = JwtVerifier {
+            hmac_secret: Some(crate::config::auth::Secret::new("0123456789abcdef")),
+            ..Default::default()
+        };
         let signer = signer(&settings).unwrap().unwrap();
         let expected = "v1=e4f8e2ecae2295b2ddb2f0b5584c8275e226c0ebe9b3b819e70156bb67122e3e";
         assert_eq!(sign(&signer, 1_700_000_000, b"{}"), expected);

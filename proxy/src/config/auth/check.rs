@@ -4,7 +4,9 @@ use std::{collections::HashSet, fmt::Display, ops::RangeInclusive};
 
 use http::Uri;
 
-use super::{Algorithm, Auth, Jwks, JwtVerifier, LocalKey, Method, Problems, Secret, SecretEncoding, secret::REDACTED};
+use super::{
+    Algorithm, Auth, Jwks, JwtVerifier, LocalKey, Method, Problems, Secret, SecretEncoding, secret::REDACTED,
+};
 
 /// The most entries of `auth.keys`.
 pub const KEYS_MAX: usize = 64;
@@ -15,7 +17,8 @@ pub const SOURCES_MAX: usize = 8;
 /// The most entries of `auth.issuers` and of `auth.audiences`.
 const NAMES_MAX: usize = 64;
 
-/// The shortest secret, in bytes, that the algorithm may be used with (RFC 7518, section 3.2); 0 where it has none.
+/// The shortest secret, in bytes, that the algorithm may be used with (RFC 7518, section 3.2); 0 where it has
+/// none.
 pub fn secret_bytes_min(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::HS256 => 32,
@@ -41,7 +44,11 @@ pub fn cross_problems(jwt: &JwtVerifier, auth: &Auth) -> Problems {
     ];
     for (method, present, path) in configured {
         if present && !auth.order.contains(&method) {
-            problem(&mut problems, "auth.order", format!("leaves out what {path} configures; add it or remove {path}"));
+            problem(
+                &mut problems,
+                "auth.order",
+                format!("leaves out what {path} configures; add it or remove {path}"),
+            );
         }
     }
     problems
@@ -72,7 +79,11 @@ impl JwtVerifier {
         range(&mut found, "pool_idle_timeout_sec", self.pool_idle_timeout_sec, 1..=3600);
         self.hmac_problems(&mut found);
         if self.client_cert_file.is_some() != self.client_key_file.is_some() {
-            problem(&mut found, "client_cert_file", "mutual TLS needs both client_cert_file and client_key_file");
+            problem(
+                &mut found,
+                "client_cert_file",
+                "mutual TLS needs both client_cert_file and client_key_file",
+            );
         }
         found
     }
@@ -123,7 +134,11 @@ impl Auth {
         let mut seen = HashSet::new();
         for (at, key) in self.keys.iter().enumerate() {
             if key.kid.is_some() && !seen.insert((&key.kid, key.algorithm)) {
-                problem(found, format!("keys[{at}].kid"), "repeats the kid of another key with the same algorithm");
+                problem(
+                    found,
+                    format!("keys[{at}].kid"),
+                    "repeats the kid of another key with the same algorithm",
+                );
             }
         }
     }
@@ -138,13 +153,22 @@ impl LocalKey {
         let name = self.algorithm;
         if self.algorithm.is_symmetric() {
             if secrets != 1 || publics != 0 {
-                problem(found, path, format!("{name:?} needs exactly one of secret and secret_file, and no public key"));
+                problem(
+                    found,
+                    path,
+                    format!("{name:?} needs exactly one of secret and secret_file, and no public key"),
+                );
             }
         } else if publics != 1 || secrets != 0 {
-            problem(found, path, format!("{name:?} needs exactly one of public_key and public_key_file, and no secret"));
+            problem(
+                found,
+                path,
+                format!("{name:?} needs exactly one of public_key and public_key_file, and no secret"),
+            );
         }
         if let Some(secret) = &self.secret {
-            // The length of an encoded secret is only known once it is decoded, which setting up the key does.
+            // The length of an encoded secret is only known once it is decoded, which setting up the key
+            // does.
             let least = if self.secret_encoding == SecretEncoding::Text { secret_bytes_min(name) } else { 1 };
             secret_problem(found, &format!("{path}.secret"), secret, least);
         }
@@ -163,7 +187,11 @@ impl Jwks {
         range(found, &format!("{path}.min_refresh_sec"), self.min_refresh_sec, 1..=3600);
         range(found, &format!("{path}.timeout_ms"), self.timeout_ms, 10..=60_000);
         if self.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
-            problem(found, format!("{path}.algorithms"), "names an HS algorithm; a published set has public keys only");
+            problem(
+                found,
+                format!("{path}.algorithms"),
+                "names an HS algorithm; a published set has public keys only",
+            );
         }
     }
 }
@@ -172,7 +200,12 @@ fn problem(found: &mut Problems, path: impl Into<String>, message: impl Into<Str
     found.push((path.into(), message.into()));
 }
 
-fn range<T: PartialOrd + Display>(found: &mut Problems, path: &str, value: T, allowed: RangeInclusive<T>) {
+fn range<T: Copy + PartialOrd + Display>(
+    found: &mut Problems,
+    path: &str,
+    value: T,
+    allowed: RangeInclusive<T>,
+) {
     if !allowed.contains(&value) {
         problem(found, path, format!("is {value}; use {} to {}", allowed.start(), allowed.end()));
     }

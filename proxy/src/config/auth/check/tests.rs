@@ -23,7 +23,10 @@ fn paths(problems: &Problems) -> Vec<&str> {
 fn the_defaults_are_those_of_the_reference_and_have_no_problem() {
     let jwt: JwtVerifier = toml::from_str("").unwrap();
     assert_eq!(jwt, JwtVerifier::default());
-    assert_eq!((jwt.timeout_ms, jwt.retry_attempts, jwt.cache_ttl_sec, jwt.cache_max_size), (5000, 3, 300, 10_000));
+    assert_eq!(
+        (jwt.timeout_ms, jwt.retry_attempts, jwt.cache_ttl_sec, jwt.cache_max_size),
+        (5000, 3, 300, 10_000)
+    );
     assert_eq!((jwt.circuit_breaker_threshold, jwt.circuit_breaker_timeout_sec), (10, 60));
     assert_eq!((jwt.rate_limit_per_sec, jwt.require_authentication), (1000, true));
     assert!(jwt.problems().is_empty() && Auth::default().problems().is_empty());
@@ -34,7 +37,10 @@ fn the_defaults_are_those_of_the_reference_and_have_no_problem() {
 fn a_complete_file_is_read() {
     let auth: Auth = toml::from_str(
         r#"
-        keys = [{ kid = "a", algorithm = "HS256", secret_file = "/run/secret" }, { algorithm = "EdDSA", public_key_file = "k.pem" }]
+        keys = [
+            { kid = "a", algorithm = "HS256", secret_file = "/run/secret" },
+            { algorithm = "EdDSA", public_key_file = "k.pem" },
+        ]
         jwks = [{ url = "https://issuer.example/jwks.json", refresh_sec = 60, algorithms = ["ES256"] }]
         order = ["jwks", "local"]
         default_permissions = ["topic:read", "topic:write"]
@@ -112,12 +118,17 @@ fn lists_are_checked() {
     let twice = LocalKey { kid: Some("a".into()), public_key: Some("pem".into()), ..key(Algorithm::RS256) };
     let auth = Auth {
         keys: vec![twice.clone(), twice],
-        jwks: vec![Jwks { algorithms: vec![Algorithm::HS256], refresh_sec: 1, ..Jwks::new("issuer.example") }],
+        jwks: vec![Jwks {
+            algorithms: vec![Algorithm::HS256],
+            refresh_sec: 1,
+            ..Jwks::new("issuer.example")
+        }],
         order: vec![Method::Local, Method::Local],
         cookie_name: Some("a=b".into()),
         ..Auth::default()
     };
-    let expected = ["jwks[0].url", "jwks[0].refresh_sec", "jwks[0].algorithms", "order", "keys[1].kid", "cookie_name"];
+    let expected =
+        ["jwks[0].url", "jwks[0].refresh_sec", "jwks[0].algorithms", "order", "keys[1].kid", "cookie_name"];
     assert_eq!(paths(&auth.problems()), expected);
     let left_out = Auth { order: vec![Method::Webhook], ..auth };
     assert_eq!(paths(&cross_problems(&JwtVerifier::default(), &left_out)), ["auth.order", "auth.order"]);
@@ -129,6 +140,7 @@ fn a_shown_section_has_no_secret() {
     let keys = vec![LocalKey { secret: Some(Secret::new(secret)), ..key(Algorithm::HS256) }];
     let auth = Auth { keys, ..Auth::default() };
     let jwt = JwtVerifier { hmac_secret: Some(Secret::new(secret)), ..JwtVerifier::default() };
-    let shown = format!("{auth:?}{jwt:?}{}{}", toml::to_string(&auth).unwrap(), toml::to_string(&jwt).unwrap());
+    let shown =
+        format!("{auth:?}{jwt:?}{}{}", toml::to_string(&auth).unwrap(), toml::to_string(&jwt).unwrap());
     assert!(!shown.contains(secret) && shown.contains(REDACTED));
 }

@@ -37,13 +37,7 @@ impl Metrics {
     /// Creates and registers them. Fails if a name is taken.
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let make = Maker(registry);
-        let failures = make.register(IntCounterVec::new(
-            Opts::new("revenprox_auth_failures_total", "Requests that were not granted, by reason"),
-            &["reason"],
-        )?)?;
-        for label in Failure::LABELS {
-            failures.with_label_values(&[label]);
-        }
+        let failures = make.failures()?;
         let entries = make.register(IntGaugeVec::new(
             Opts::new("revenprox_auth_cache_entries", "Remembered verdicts of the webhook, by verdict"),
             &["verdict"],
@@ -116,6 +110,16 @@ impl Maker<'_> {
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
+    }
+
+    /// The failures by reason, each shown from the start.
+    fn failures(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let opts = Opts::new("revenprox_auth_failures_total", "Requests that were not granted, by reason");
+        let failures = self.register(IntCounterVec::new(opts, &["reason"])?)?;
+        for label in Failure::LABELS {
+            failures.with_label_values(&[label]);
+        }
+        Ok(failures)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

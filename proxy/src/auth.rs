@@ -1,8 +1,9 @@
 //! Authentication: who may subscribe to a topic or publish to it.
 //!
-//! A token is judged by a chain of methods: local keys, published key sets (JWKS), and a webhook. The order of decisions
-//! is specified in `docs/authentication.md`. The pure parts (claims, patterns, breaker, ceiling, cache, answers) take the time
-//! as an argument; only `fetch`, `webhook` and `jwks::source` touch the network.
+//! A token is judged by a chain of methods: local keys, published key sets (JWKS), and a webhook. The order
+//! of decisions is specified in `docs/authentication.md`. The pure parts (claims, patterns, breaker, ceiling,
+//! cache, answers) take the time as an argument; only `fetch`, `webhook` and `jwks::source` touch the
+//! network.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -150,12 +151,14 @@ pub struct Authenticator {
 // === impl Authenticator ===
 
 impl Authenticator {
-    /// Sets authentication up: reads key and certificate files and starts to fetch key sets, without waiting for them.
+    /// Sets authentication up: reads key and certificate files and starts to fetch key sets, without waiting
+    /// for them.
     ///
-    /// With `required = false` every request is granted. A token that a local or fetched key verifies still gives the grant its
-    /// subject and expiry; any other token is passed over, and the webhook is not asked.
+    /// With `required = false` every request is granted. A token that a local or fetched key verifies still
+    /// gives the grant its subject and expiry; any other token is passed over, and the webhook is not asked.
     ///
-    /// Fails if the settings have problems or a file cannot be used. Must run inside a tokio runtime if there are key sets.
+    /// Fails if the settings have problems or a file cannot be used. Must run inside a tokio runtime if there
+    /// are key sets.
     pub fn new(
         jwt: &JwtVerifier,
         auth: &Auth,
@@ -197,8 +200,9 @@ impl Authenticator {
         })
     }
 
-    /// Puts other settings in force, with files read anew. What is known stays where it is still right: fetched key sets whose
-    /// settings are the same, and verdicts, breaker and calls under way of a webhook whose URL and default permissions are.
+    /// Puts other settings in force, with files read anew. What is known stays where it is still right:
+    /// fetched key sets whose settings are the same, and verdicts, breaker and calls under way of a webhook
+    /// whose URL and default permissions are.
     ///
     /// On an error the old settings stay in force. Whether authentication is required does not change.
     pub fn reload(&self, jwt: &JwtVerifier, auth: &Auth) -> Result<(), AuthSetupError> {

@@ -111,12 +111,12 @@ impl Server {
         if *self.phase.borrow() != Phase::Serving {
             return Err(Self::passing(Passing::Draining, "this instance is shutting down; come back"));
         }
-        self.admission.attempt(client.address).map_err(|refused| Self::refused(&refused))
+        self.admission.attempt(client.address).map_err(|refused| Self::refused(refused))
     }
 
     /// Takes a place for a subscriber.
     pub fn admit(&self, client: &Client) -> Result<Permit, Refusal> {
-        self.admission.admit(client.address).map_err(|refused| Self::refused(&refused))
+        self.admission.admit(client.address).map_err(|refused| Self::refused(refused))
     }
 
     /// The answer to a request that is not served.
@@ -140,10 +140,10 @@ impl Server {
         self.started.elapsed()
     }
 
-    fn refused(refused: &admission::Refused) -> Refusal {
+    fn refused(refused: admission::Refused) -> Refusal {
         match refused {
             admission::Refused::TooOften(seconds) => {
-                let wait = Duration::from_secs(u64::from(*seconds).max(1));
+                let wait = Duration::from_secs(u64::from(seconds).max(1));
                 Refusal::Passing(Passing::Rate, refused.to_string(), wait)
             }
             _ => Self::passing(Passing::Connections, refused.to_string()),

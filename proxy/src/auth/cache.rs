@@ -98,7 +98,8 @@ impl VerdictCache {
         None
     }
 
-    /// Remembers a verdict: a grant at most until it expires, a refusal for a short time, passing trouble not at all.
+    /// Remembers a verdict: a grant at most until it expires, a refusal for a short time, passing trouble not
+    /// at all.
     pub(crate) fn insert(&mut self, key: Key, verdict: &Verdict, now: Now) {
         self.granted.sweep(SWEEP, |entry| entry.until <= now.steady);
         self.refused.sweep(SWEEP, |entry| entry.until <= now.steady);

@@ -50,8 +50,8 @@ enum OneOrMany {
 // === impl Claims ===
 
 impl Claims {
-    /// Checks the claims of a token whose signature is right. `issuer` is the one that the key belongs to, if it says so;
-    /// `now` is the unix time in seconds.
+    /// Checks the claims of a token whose signature is right. `issuer` is the one that the key belongs to, if
+    /// it says so; `now` is the unix time in seconds.
     pub(crate) fn check(&self, rules: &Rules, issuer: Option<&str>, now: u64) -> Result<(), Failure> {
         if self.sub.as_deref().is_none_or(str::is_empty) {
             return Err(Failure::Claim("sub"));
@@ -90,8 +90,8 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks that the action is allowed: by `revenprox` alone if that claim is there, else by `permissions`, else by
-    /// the default.
+    /// Checks that the action is allowed: by `revenprox` alone if that claim is there, else by `permissions`,
+    /// else by the default.
     pub(crate) fn permit(&self, rules: &Rules, action: Action, topic: &TopicName) -> Result<(), Failure> {
         let allowed = match (&self.revenprox, &self.permissions) {
             (Some(own), _) if !own.is_bounded() => return Err(Failure::Claim("revenprox")),
@@ -133,8 +133,8 @@ impl Rules {
         exp.saturating_add(self.leeway) <= now
     }
 
-    /// When a grant under this `exp` ends: then; or, for a token that is taken after its `exp` thanks to the leeway, at
-    /// the end of that.
+    /// When a grant under this `exp` ends: then; or, for a token that is taken after its `exp` thanks to the
+    /// leeway, at the end of that.
     pub(crate) fn end_of(&self, exp: u64, now: u64) -> u64 {
         if exp > now { exp } else { exp.saturating_add(self.leeway) }
     }

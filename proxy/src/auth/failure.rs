@@ -1,4 +1,5 @@
-//! Why a request was not granted, in one enum: the text for the client, the label for the metric, the status class.
+//! Why a request was not granted, in one enum: the text for the client, the label for the metric, the status
+//! class.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -134,7 +135,7 @@ mod tests {
         let wait = Duration::from_secs(10);
         match Failure::Unavailable(Cause::BreakerOpen, wait).into_refusal() {
             Refusal::Unavailable { retry_after, .. } => {
-                assert!(retry_after >= wait && retry_after <= wait * 2)
+                assert!(retry_after >= wait && retry_after <= wait * 2);
             }
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,5 @@
-//! The HTTP client for the webhook and for JWKS: bounded in time and size, TLS by the system's roots and configured ones.
+//! The HTTP client for the webhook and for JWKS: bounded in time and size, TLS by the system's roots and
+//! configured ones.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -121,9 +122,12 @@ impl Fetcher {
         let response = self.client.request(request).await.map_err(FetchError::Exchange)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), self.bounds.body_max).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => FetchError::TooLarge(self.bounds.body_max),
-            false => FetchError::Body(error),
+        let body = body.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                FetchError::TooLarge(self.bounds.body_max)
+            } else {
+                FetchError::Body(error)
+            }
         })?;
         Ok((status, body.to_bytes()))
     }
@@ -131,7 +135,8 @@ impl Fetcher {
 
 fn tls_config(files: TlsFiles<'_>) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
-    // A system without roots, or with odd ones among them, can still use plain HTTP and configured authorities.
+    // A system without roots, or with odd ones among them, can still use plain HTTP and configured
+    // authorities.
     let native = rustls_native_certs::load_native_certs();
     let (_, ignored) = roots.add_parsable_certificates(native.certs);
     if ignored > 0 || !native.errors.is_empty() {

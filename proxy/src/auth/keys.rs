@@ -1,6 +1,13 @@
-//! Sets of verification keys, each bound to its algorithms, and the search for the one that a token was signed with.
+//! Sets of verification keys, each bound to its algorithms, and the search for the one that a token was
+//! signed with.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{
+    fmt,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use jsonwebtoken::{DecodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
@@ -67,8 +74,8 @@ impl KeySet {
 
     /// Looks for the key that signed the token.
     ///
-    /// Only keys bound to the token's algorithm are tried. A key that carries the token's `kid` decides for good; keys
-    /// without a `kid`, and tokens without one, are a matter of trying.
+    /// Only keys bound to the token's algorithm are tried. A key that carries the token's `kid` decides for
+    /// good; keys without a `kid`, and tokens without one, are a matter of trying.
     pub(crate) fn search(&self, jws: &Jws<'_>) -> Search {
         let Some(algorithm) = jws.algorithm else { return Search::Unknown(Failure::Algorithm) };
         if jws.critical {
@@ -214,11 +221,13 @@ fn ec_key(pem: &[u8], point_bytes: usize) -> Option<DecodingKey> {
 /// Reads a file of bounded size.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
     let error = |source| KeyError::File { path: path.display().to_string(), source };
-    let size = fs::metadata(path).map_err(error)?.len();
-    if size > KEY_FILE_BYTES_MAX {
-        return Err(error(std::io::ErrorKind::FileTooLarge.into()));
+    let mut content = Vec::new();
+    let file = File::open(path).map_err(error)?;
+    file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(error)?;
+    if content.len() as u64 > KEY_FILE_BYTES_MAX {
+        return Err(error(ErrorKind::FileTooLarge.into()));
     }
-    fs::read(path).map_err(error)
+    Ok(content)
 }
 
 /// The content of a secret's file without the line end that editors put there.

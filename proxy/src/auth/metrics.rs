@@ -37,13 +37,7 @@ impl Metrics {
     /// Creates and registers them. Fails if a name is taken.
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let make = Maker(registry);
-        let failures = make.register(IntCounterVec::new(
-            Opts::new("revenprox_auth_failures_total", "Requests that were not granted, by reason"),
-            &["reason"],
-        )?)?;
-        for label in Failure::LABELS {
-            failures.with_label_values(&[label]);
-        }
+        let failures = make.failures()?;
         let entries = make.register(IntGaugeVec::new(
             Opts::new("revenprox_auth_cache_entries", "Remembered verdicts of the webhook, by verdict"),
             &["verdict"],
@@ -58,22 +52,34 @@ impl Metrics {
         )?)?;
         Ok(Self {
             requests: make.counter("auth_requests_total", "Requests that were to be authorised")?,
-            cache_hits: make.counter("auth_cache_hits_total", "Verdicts of the webhook that were remembered")?,
-            cache_misses: make.counter("auth_cache_misses_total", "Verdicts of the webhook that were not remembered")?,
+            cache_hits: make
+                .counter("auth_cache_hits_total", "Verdicts of the webhook that were remembered")?,
+            cache_misses: make
+                .counter("auth_cache_misses_total", "Verdicts of the webhook that were not remembered")?,
             followers: make.counter(
                 "auth_single_flight_followers_total",
-                "Requests that waited for a call which another request for the same token, topic and action had started",
+                "Requests that waited for a call made for another with the same token, topic and action",
             )?,
-            ceiling_refusals: make.counter("auth_ceiling_refusals_total", "Calls to the webhook not made because of rate_limit_per_sec")?,
-            in_flight: make.gauge("auth_webhook_in_flight", "Verifications by the webhook that are under way")?,
-            jwks_refreshes: make.counter("auth_jwks_refreshes_total", "Fetches of a JWKS that brought keys")?,
-            jwks_failures: make.counter("auth_jwks_refresh_failures_total", "Fetches of a JWKS that failed")?,
+            ceiling_refusals: make.counter(
+                "auth_ceiling_refusals_total",
+                "Calls to the webhook not made because of rate_limit_per_sec",
+            )?,
+            in_flight: make
+                .gauge("auth_webhook_in_flight", "Verifications by the webhook that are under way")?,
+            jwks_refreshes: make
+                .counter("auth_jwks_refreshes_total", "Fetches of a JWKS that brought keys")?,
+            jwks_failures: make
+                .counter("auth_jwks_refresh_failures_total", "Fetches of a JWKS that failed")?,
             jwks_keys: make.gauge("auth_jwks_keys", "Usable keys of all JWKS")?,
-            reloads_failed: make.counter("auth_reload_failures_total", "Reloads of settings or keys that were refused")?,
+            reloads_failed: make
+                .counter("auth_reload_failures_total", "Reloads of settings or keys that were refused")?,
             call_answered: calls.with_label_values(&["answered"]),
             call_failed: calls.with_label_values(&["failed"]),
             failures,
-            breaker: make.gauge("circuit_breaker_state", "Circuit breaker of the webhook: 0 closed, 1 open, 2 half-open")?,
+            breaker: make.gauge(
+                "circuit_breaker_state",
+                "Circuit breaker of the webhook: 0 closed, 1 open, 2 half-open",
+            )?,
             cached_granted: entries.with_label_values(&["granted"]),
             cached_refused: entries.with_label_values(&["refused"]),
         })
@@ -104,6 +110,16 @@ impl Maker<'_> {
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
+    }
+
+    /// The failures by reason, each shown from the start.
+    fn failures(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let opts = Opts::new("revenprox_auth_failures_total", "Requests that were not granted, by reason");
+        let failures = self.register(IntCounterVec::new(opts, &["reason"])?)?;
+        for label in Failure::LABELS {
+            failures.with_label_values(&[label]);
+        }
+        Ok(failures)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

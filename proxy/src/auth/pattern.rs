@@ -11,8 +11,8 @@ pub(crate) const PATTERN_BYTES_MAX: usize = 512;
 /// Whether the pattern matches the whole text.
 ///
 /// The text before the first `*` must be a prefix, that after the last a suffix, and what stands between is
-/// searched from left to right; the leftmost place is always a right one, so nothing is ever tried twice and the
-/// time is linear in the two lengths.
+/// searched from left to right; the leftmost place is always a right one, so nothing is ever tried twice and
+/// the time is linear in the two lengths.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let Some((prefix, rest)) = pattern.split_once('*') else {
         return pattern == text;

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::{
     Action, AuthSetupError, Grant,
     cache::{Now, Verdict},
-    claims::Rules,
+    claims::{Claims, Rules},
     failure::Failure,
     jwks::Source,
     keys::{KeySet, Search, VerifyKey},
@@ -17,7 +17,7 @@ use super::{
     webhook::Webhook,
 };
 use crate::{
-    config::auth::{Auth, JwtVerifier, Method, cross_problems},
+    config::auth::{Algorithm, Auth, JwtVerifier, Method, cross_problems},
     topic::TopicName,
 };
 
@@ -34,7 +34,8 @@ pub(crate) struct Policy {
 // === impl Policy ===
 
 impl Policy {
-    /// Loads what the settings name. `former` gives what is still right of what it knows, and is not changed on an error.
+    /// Loads what the settings name. `former` gives what is still right of what it knows, and is not changed
+    /// on an error.
     pub(crate) fn new(
         jwt: &JwtVerifier,
         auth: &Auth,
@@ -65,18 +66,19 @@ impl Policy {
         // A method that could not look makes a no of the others uncertain.
         let mut blind = None;
         for method in &self.order {
-            let search = match (method, &token.jws) {
-                (Method::Local, Some(jws)) => self.local.search(jws),
-                (Method::Jwks, Some(jws)) => self.search_sources(jws, &mut blind).await,
-                (Method::Webhook, _) => match self.ask(&token, topic, action).await {
+            let Some(jws) = token.jws.as_ref().filter(|_| *method != Method::Webhook) else {
+                match self.ask(*method, &token, topic, action).await {
                     Some(Err(no)) if no.is_verdict() => return Err(blind.unwrap_or(no)),
                     Some(verdict) => return verdict,
                     None => continue,
-                },
-                _ => continue,
+                }
+            };
+            let search = match method {
+                Method::Jwks => self.search_sources(jws, &mut blind).await,
+                _ => self.local.search(jws),
             };
             match search {
-                Search::Verified(key) => return self.grant(&token, &key, topic, action),
+                Search::Verified(key) => return self.grant(jws, &key, topic, action),
                 Search::Refused(no) => return Err(no),
                 // That a signature was wrong says more than that no key fits.
                 Search::Unknown(Failure::UnknownKey) => {}
@@ -86,47 +88,55 @@ impl Policy {
         Err(blind.unwrap_or(failure))
     }
 
-    /// Whose a request is where no token is needed: the subject and expiry of a token that a key at hand verifies, else nobody's.
+    /// Whose a request is where no token is needed: the subject and expiry of a token that a key at hand
+    /// verifies, else nobody's.
     pub(crate) fn identify(&self, raw: Option<&str>) -> Grant {
-        let Some(Ok(token)) = raw.map(Token::parse) else { return Grant::default() };
-        let Some(jws) = &token.jws else { return Grant::default() };
-        let sets = std::iter::once(self.local.search(jws))
-            .chain(self.sources.iter().map(|source| source.search(jws)));
-        for search in sets {
-            if let Search::Verified(key) = search {
-                let now = Now::read().unix;
-                let claims = jws.claims().and_then(|claims| {
-                    claims.check(&self.rules, key.issuer.as_deref(), now).map(|()| claims)
-                });
-                return claims.map_or_else(
-                    |_| Grant::default(),
-                    |claims| claims.into_grant(&self.rules, key.kid.as_deref(), now),
-                );
-            }
-        }
-        Grant::default()
+        raw.and_then(|raw| self.try_identify(raw)).unwrap_or_default()
     }
 
-    fn grant(&self, token: &Token<'_>, key: &VerifyKey, topic: &TopicName, action: Action) -> Verdict {
-        let now = Now::read().unix;
-        let claims = token.jws.as_ref().map_or(Err(Failure::Malformed), Jws::claims)?;
-        claims.check(&self.rules, key.issuer.as_deref(), now)?;
+    fn try_identify(&self, raw: &str) -> Option<Grant> {
+        let jws = Token::parse(raw).ok()?.jws?;
+        let published = self.sources.iter().map(|source| source.search(&jws));
+        let key =
+            std::iter::once(self.local.search(&jws)).chain(published).find_map(|search| match search {
+                Search::Verified(key) => Some(key),
+                _ => None,
+            })?;
+        let (claims, now) = self.checked_claims(&jws, &key).ok()?;
+        Some(claims.into_grant(&self.rules, key.kid.as_deref(), now))
+    }
+
+    /// What a token under this key grants.
+    fn grant(&self, jws: &Jws<'_>, key: &VerifyKey, topic: &TopicName, action: Action) -> Verdict {
+        let (claims, now) = self.checked_claims(jws, key)?;
         claims.permit(&self.rules, action, topic)?;
         Ok(claims.into_grant(&self.rules, key.kid.as_deref(), now))
     }
 
-    async fn ask(&self, token: &Token<'_>, topic: &TopicName, action: Action) -> Option<Verdict> {
-        match &self.webhook {
-            Some(webhook) => Some(webhook.verdict(token, topic, action).await),
-            None => None,
-        }
+    /// The claims of a token that the key verified, and the time that they were checked for.
+    fn checked_claims(&self, jws: &Jws<'_>, key: &VerifyKey) -> Result<(Claims, u64), Failure> {
+        let (claims, now) = (jws.claims()?, Now::read().unix);
+        claims.check(&self.rules, key.issuer.as_deref(), now)?;
+        Ok((claims, now))
+    }
+
+    /// The webhook's verdict, if it is the webhook's turn and there is one.
+    async fn ask(
+        &self,
+        method: Method,
+        token: &Token<'_>,
+        topic: &TopicName,
+        action: Action,
+    ) -> Option<Verdict> {
+        let webhook = self.webhook.as_ref().filter(|_| method == Method::Webhook)?;
+        Some(webhook.verdict(token, topic, action).await)
     }
 
     /// Looks for the key in all sets; if none has it, once more after those were fetched again that may be.
     async fn search_sources(&self, jws: &Jws<'_>, blind: &mut Option<Failure>) -> Search {
         let first = self.search_fetched(jws);
         // Sets hold public keys only, so no fetch can help a token under a shared secret.
-        let hopeless = jws.critical || jws.algorithm.is_none_or(|algorithm| algorithm.is_symmetric());
+        let hopeless = jws.critical || jws.algorithm.is_none_or(Algorithm::is_symmetric);
         if hopeless || self.sources.is_empty() || !matches!(first, Search::Unknown(_)) {
             return first;
         }
@@ -179,12 +189,11 @@ fn sources(
     let known = former.map_or(&[][..], |former| &former.sources);
     let mut sources = Vec::with_capacity(auth.jwks.len());
     for settings in &auth.jwks {
-        sources.push(match known.iter().find(|source| source.settings() == settings) {
-            Some(source) => source.clone(),
-            None => {
-                let runtime = Handle::try_current().map_err(AuthSetupError::NoRuntime)?;
-                Arc::new(Source::start(settings.clone(), metrics.clone(), &runtime)?)
-            }
+        sources.push(if let Some(source) = known.iter().find(|source| source.settings() == settings) {
+            source.clone()
+        } else {
+            let runtime = Handle::try_current().map_err(AuthSetupError::NoRuntime)?;
+            Arc::new(Source::start(settings.clone(), metrics.clone(), &runtime)?)
         });
     }
     Ok(sources)

@@ -12,7 +12,8 @@ pub(crate) fn up_to(most: Duration) -> Duration {
     most.mul_f64(share)
 }
 
-/// A wait for a client: at least `wait`, and up to half as much more (or a second), so that not all come back at once.
+/// A wait for a client: at least `wait`, and up to half as much more (or a second), so that not all come back
+/// at once.
 pub(crate) fn jittered(wait: Duration) -> Duration {
     wait + up_to((wait / 2).max(SPREAD_MIN))
 }

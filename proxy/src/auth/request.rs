@@ -16,8 +16,8 @@ const SECRET_KEYS: [&str; 4] = [QUERY_KEY, "access_token", "id_token", "jwt"];
 /// What stands for a value that is not logged.
 const REDACTED: &str = "[redacted]";
 
-/// The token of a request: from `Authorization: Bearer` (RFC 6750, section 2.1; the scheme in any case), else from `?token=`
-/// if that is accepted, else from the configured cookie. An empty one counts as none.
+/// The token of a request: from `Authorization: Bearer` (RFC 6750, section 2.1; the scheme in any case), else
+/// from `?token=` if that is accepted, else from the configured cookie. An empty one counts as none.
 pub fn token_from_request<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
@@ -30,7 +30,8 @@ pub fn token_from_request<'a>(
     query.and_then(query_token).or_else(|| cookie(headers, auth.cookie_name.as_deref()?).map(Cow::Borrowed))
 }
 
-/// The query as it may be logged: no token appears, neither as a parameter nor inside the value of another one.
+/// The query as it may be logged: no token appears, neither as a parameter nor inside the value of another
+/// one.
 pub fn redact_query(query: &str) -> Cow<'_, str> {
     if !query.split('&').any(is_secret) {
         return Cow::Borrowed(query);

@@ -1,5 +1,7 @@
 //! A presented token, taken apart but not yet believed.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -32,8 +34,9 @@ pub(crate) struct Jws<'a> {
 }
 
 #[derive(Deserialize)]
-struct Header {
-    alg: String,
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
     kid: Option<String>,
     crit: Option<IgnoredAny>,
 }
@@ -41,7 +44,8 @@ struct Header {
 // === impl Token ===
 
 impl<'a> Token<'a> {
-    /// Takes a token apart. Fails if it is too long, has characters that no token has, or claims to need no signature.
+    /// Takes a token apart. Fails if it is too long, has characters that no token has, or claims to need no
+    /// signature.
     pub(crate) fn parse(raw: &'a str) -> Result<Self, Failure> {
         if raw.len() > TOKEN_BYTES_MAX {
             return Err(Failure::TooLong);
@@ -52,7 +56,8 @@ impl<'a> Token<'a> {
         Ok(Self { raw, jws: Jws::parse(raw)? })
     }
 
-    /// The claims, as they stand in the token. Whoever uses them must have verified the token or had it verified.
+    /// The claims, as they stand in the token. Whoever uses them must have verified the token or had it
+    /// verified.
     pub(crate) fn claims(&self) -> Option<Claims> {
         self.jws.as_ref()?.claims().ok()
     }
@@ -67,10 +72,8 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return Ok(None);
         }
-        let Some(header) = decode(header).and_then(|json| serde_json::from_slice::<Header>(&json).ok())
-        else {
-            return Ok(None);
-        };
+        let Some(json) = decode(header) else { return Ok(None) };
+        let Ok(header) = serde_json::from_slice::<Header<'_>>(&json) else { return Ok(None) };
         if header.alg.eq_ignore_ascii_case("none") {
             return Err(Failure::Algorithm);
         }

@@ -1,4 +1,5 @@
-//! The webhook verifier: remembered verdicts, one call for many askers, repeated calls, a breaker and a ceiling.
+//! The webhook verifier: remembered verdicts, one call for many askers, repeated calls, a breaker and a
+//! ceiling.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +51,8 @@ struct Job {
 // === impl Webhook ===
 
 impl Webhook {
-    /// Sets a webhook up at the URL of the settings. `former` gives its knowledge if it is about the same webhook.
+    /// Sets a webhook up at the URL of the settings. `former` gives its knowledge if it is about the same
+    /// webhook.
     pub(crate) fn new(
         settings: &JwtVerifier,
         url: Uri,
@@ -71,12 +73,14 @@ impl Webhook {
         Ok(Self { settings: settings.clone(), caller, rules, shared, in_flight })
     }
 
-    /// Puts the limits of the settings in force on what is remembered. To be called once the settings are taken.
+    /// Puts the limits of the settings in force on what is remembered. To be called once the settings are
+    /// taken.
     pub(crate) fn take_effect(&self) {
         self.shared.reconfigure(&self.settings);
     }
 
-    /// The verdict on a token, remembered or asked for. Dropping the future does not end a call that others wait for.
+    /// The verdict on a token, remembered or asked for. Dropping the future does not end a call that others
+    /// wait for.
     pub(crate) async fn verdict(
         self: &Arc<Self>,
         token: &Token<'_>,

@@ -1,4 +1,5 @@
-//! Settings of the sections `[jwt_verifier]` (the webhook) and `[auth]` (local keys and everything about tokens).
+//! Settings of the sections `[jwt_verifier]` (the webhook) and `[auth]` (local keys and everything about
+//! tokens).
 
 use std::path::PathBuf;
 
@@ -26,12 +27,14 @@ pub struct Auth {
     /// Accepted values of the claim `iss`. Empty: not checked, except where a key or a JWKS names its issuer.
     /// Not applied to tokens that the webhook verifies.
     pub issuers: Vec<String>,
-    /// Accepted values of the claim `aud`; one match is enough. Empty: not checked. Not applied to tokens that
-    /// the webhook verifies.
+    /// Accepted values of the claim `aud`; one match is enough. Empty: not checked. Not applied to tokens
+    /// that the webhook verifies.
     pub audiences: Vec<String>,
-    /// Seconds by which the clock of a token's issuer may differ from ours, for `exp`, `nbf` and `iat`. 0–600.
+    /// Seconds by which the clock of a token's issuer may differ from ours, for `exp`, `nbf` and `iat`.
+    /// 0–600.
     pub leeway_sec: u64,
-    /// Who is asked about a token, in this order. A method that knows no key for a token leaves it to the next.
+    /// Who is asked about a token, in this order. A method that knows no key for a token leaves it to the
+    /// next.
     pub order: Vec<Method>,
     /// What a token may do that carries neither a `revenprox` nor a `permissions` claim.
     pub default_permissions: Vec<Permission>,
@@ -40,7 +43,8 @@ pub struct Auth {
     pub cookie_name: Option<String>,
     /// Whether `?token=` in the URL is accepted, which the browsers' EventSource needs. It is never logged.
     pub query_tokens: bool,
-    /// Seconds before a token's `exp` at which a stream gets the event `revenprox-token-expiring`. 0: no warning.
+    /// Seconds before a token's `exp` at which a stream gets the event `revenprox-token-expiring`. 0: no
+    /// warning.
     pub expiry_warning_sec: u64,
 }
 
@@ -48,12 +52,14 @@ pub struct Auth {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LocalKey {
-    /// The `kid` of the tokens that this key verifies. Unset: the key is tried for every token of its algorithm.
+    /// The `kid` of the tokens that this key verifies. Unset: the key is tried for every token of its
+    /// algorithm.
     #[serde(default)]
     pub kid: Option<String>,
     /// The only algorithm that this key is used with.
     pub algorithm: Algorithm,
-    /// The shared secret of an HS algorithm. At least as long as the hash (RFC 7518, section 3.2): 32, 48 or 64 bytes.
+    /// The shared secret of an HS algorithm. At least as long as the hash (RFC 7518, section 3.2): 32, 48 or
+    /// 64 bytes.
     #[serde(default)]
     pub secret: Option<Secret>,
     /// A file with the shared secret; one line end after a text is not part of it.
@@ -62,7 +68,7 @@ pub struct LocalKey {
     /// How the secret is written.
     #[serde(default)]
     pub secret_encoding: SecretEncoding,
-    /// The public key (PEM, `PUBLIC KEY` or `RSA PUBLIC KEY`) of an RS, PS, ES or EdDSA algorithm.
+    /// The public key (PEM, `PUBLIC KEY` or `RSA PUBLIC KEY`) of an RS, PS, ES or `EdDSA` algorithm.
     #[serde(default)]
     pub public_key: Option<String>,
     /// A PEM file with the public key.
@@ -88,7 +94,8 @@ pub struct Jwks {
     /// Milliseconds after which one fetch is given up. 10–60000.
     #[serde(default = "Jwks::default_timeout_ms")]
     pub timeout_ms: u64,
-    /// The only algorithms that keys of this set are used with. Empty: those that each key's own type and `alg` allow.
+    /// The only algorithms that keys of this set are used with. Empty: those that each key's own type and
+    /// `alg` allow.
     #[serde(default)]
     pub algorithms: Vec<Algorithm>,
     /// The claim `iss` that tokens under these keys must carry, in addition to `auth.issuers`.

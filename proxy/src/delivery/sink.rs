@@ -36,13 +36,12 @@ impl Sink {
         match self {
             Self::Tcp(socket) => {
                 let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                let sent = retry_on_intr(|| match parts {
-                    [only] => send(socket, only, flags),
-                    _ => {
-                        let parts: SmallVec<[IoSlice<'_>; 8]> =
-                            parts.iter().map(|p| IoSlice::new(p)).collect();
-                        sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags)
+                let sent = retry_on_intr(|| {
+                    if let [only] = parts {
+                        return send(socket, only, flags);
                     }
+                    let parts: SmallVec<[IoSlice<'_>; 8]> = parts.iter().map(|p| IoSlice::new(p)).collect();
+                    sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags)
                 });
                 match sent {
                     Err(Errno::AGAIN) => Ok(0),

@@ -254,9 +254,9 @@ mod tests {
     fn keepalives_are_spread_and_never_late() {
         let after: Vec<_> = (0..1000).map(|key| keepalive_after(240, spread(key))).collect();
         assert!(after.iter().all(|ticks| (116..=232).contains(ticks)));
-        for quarter in 0..4 {
+        for quarter in 0_u32..4 {
             let range = 116 + quarter * 29..116 + (quarter + 1) * 29;
-            let count = after.iter().filter(|ticks| range.contains(ticks)).count();
+            let count = after.iter().filter(|ticks| range.contains(*ticks)).count();
             assert!((150..350).contains(&count), "{count} of 1000 in {range:?}");
         }
         assert_eq!(keepalive_after(1, 0), 1);

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::{event::Origin, topic::TopicName};
 
-    const TTL: Duration = Duration::from_secs(60);
+    const TTL: Duration = Duration::from_mins(1);
 
     fn id(counter: u32) -> EventId {
         EventId { ms: 1, counter, origin: Origin(0) }

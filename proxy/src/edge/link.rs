@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{config::Http, delivery::Terms};
 
 /// An idle timeout of zero means this.
-const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// One connection.
 pub struct Link {

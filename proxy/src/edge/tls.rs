@@ -59,8 +59,8 @@ impl TlsIdentity {
 
 fn read(tls: &Tls) -> Result<ServerConfig, TlsError> {
     let certificates = certificates(&tls.cert_file)?;
-    let key =
-        PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|e| unusable(&tls.key_file, "private key", e))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key_file)
+        .map_err(|e| unusable(&tls.key_file, "private key", &e))?;
     let builder = ServerConfig::builder();
     let builder = match &tls.client_ca_file {
         None => builder.with_no_client_auth(),
@@ -77,13 +77,13 @@ fn read(tls: &Tls) -> Result<ServerConfig, TlsError> {
 
 fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let all = all.map_err(|error| unusable(file, "certificate", error))?;
+    let all = all.map_err(|error| unusable(file, "certificate", &error))?;
     if all.is_empty() {
-        return Err(unusable(file, "certificate", io::Error::from(io::ErrorKind::NotFound)));
+        return Err(unusable(file, "certificate", &io::Error::from(io::ErrorKind::NotFound)));
     }
     Ok(all)
 }
 
-fn unusable(file: &str, what: &'static str, reason: impl ToString) -> TlsError {
+fn unusable(file: &str, what: &'static str, reason: &impl ToString) -> TlsError {
     TlsError::File { file: file.to_owned(), what, reason: reason.to_string() }
 }

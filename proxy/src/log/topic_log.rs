@@ -70,6 +70,7 @@ impl Position {
     pub const MAX: Self = Self { offset: u64::MAX, seq: u64::MAX };
 
     /// The position after a record that begins here.
+    #[must_use]
     pub fn after(self, record: &Record) -> Self {
         Self { offset: self.offset + record.chunk.len() as u64, seq: self.seq + 1 }
     }
@@ -90,6 +91,7 @@ impl View {
     }
 
     /// Leaves out what lies at `end` and above.
+    #[must_use]
     pub fn until(mut self, end: Position) -> Self {
         self.head = self.head.min(end);
         self.slices.iter_mut().for_each(|slice| slice.truncate(end.offset));

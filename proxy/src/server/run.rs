@@ -85,7 +85,7 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     loop {
         select! {
             () = signals.end() => break,
-            changed = changes.changed() => match changed {
+            news = changes.changed() => match news {
                 Ok(()) => reconfigure(&server, &changes.borrow_and_update(), tls.as_deref()),
                 // Nobody watches the file any more; what is in force stays.
                 Err(_) => break signals.end().await,

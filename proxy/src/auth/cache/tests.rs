@@ -2,7 +2,7 @@ use super::*;
 use crate::topic::TopicName;
 
 const LIMITS: Limits = Limits {
-    granted_ttl: Duration::from_secs(300),
+    granted_ttl: Duration::from_mins(5),
     granted_max: 3,
     refused_ttl: Duration::from_secs(5),
     refused_max: 3,
@@ -20,8 +20,8 @@ fn key(token: &str) -> Key {
     Key::new(token, TopicId::of(&TopicName::new("t").unwrap()), Action::Subscribe)
 }
 
-fn grant(exp: Option<u64>) -> Verdict {
-    Ok(Grant { subject: Some("u".into()), expires_at: exp, ..Grant::default() })
+fn grant(exp: Option<u64>) -> Grant {
+    Grant { subject: Some("u".into()), expires_at: exp, ..Grant::default() }
 }
 
 #[test]
@@ -38,13 +38,13 @@ fn token_topic_and_action_all_count() {
 fn a_grant_lives_for_the_ttl_and_never_past_its_expiry() {
     let now = start();
     let mut cache = VerdictCache::new(LIMITS);
-    cache.insert(key("a"), &grant(None), now);
-    cache.insert(key("b"), &grant(Some(1100)), now);
-    cache.insert(key("c"), &grant(Some(1000)), now);
+    cache.insert(key("a"), &Ok(grant(None)), now);
+    cache.insert(key("b"), &Ok(grant(Some(1100))), now);
+    cache.insert(key("c"), &Ok(grant(Some(1000))), now);
     assert_eq!(cache.len(), (2, 0), "what has expired is not remembered");
-    assert_eq!(cache.get(&key("b"), after(now, 99)), Some(grant(Some(1100))));
+    assert_eq!(cache.get(&key("b"), after(now, 99)), Some(Ok(grant(Some(1100)))));
     assert_eq!(cache.get(&key("b"), after(now, 100)), None);
-    assert_eq!(cache.get(&key("a"), after(now, 299)), Some(grant(None)));
+    assert_eq!(cache.get(&key("a"), after(now, 299)), Some(Ok(grant(None))));
     assert_eq!(cache.get(&key("a"), after(now, 300)), None);
     assert_eq!(cache.len(), (0, 0), "what is out of date is dropped when seen");
 }
@@ -53,7 +53,7 @@ fn a_grant_lives_for_the_ttl_and_never_past_its_expiry() {
 fn the_calendar_going_forward_ends_a_grant() {
     let now = start();
     let mut cache = VerdictCache::new(LIMITS);
-    cache.insert(key("a"), &grant(Some(1100)), now);
+    cache.insert(key("a"), &Ok(grant(Some(1100))), now);
     assert_eq!(cache.get(&key("a"), Now { unix: 1100, ..now }), None);
 }
 
@@ -76,7 +76,7 @@ fn refusals_are_short_lived_and_trouble_is_not_remembered() {
 fn a_flood_of_refusals_leaves_the_grants_alone() {
     let now = start();
     let mut cache = VerdictCache::new(LIMITS);
-    cache.insert(key("good"), &grant(None), now);
+    cache.insert(key("good"), &Ok(grant(None)), now);
     for bad in 0..100 {
         cache.insert(key(&bad.to_string()), &Err(Failure::Denied(None)), now);
     }
@@ -89,10 +89,10 @@ fn what_is_out_of_date_is_swept_by_later_verdicts() {
     let now = start();
     let mut cache = VerdictCache::new(Limits { granted_max: 100, ..LIMITS });
     for token in 0..10 {
-        cache.insert(key(&token.to_string()), &grant(Some(1010)), now);
+        cache.insert(key(&token.to_string()), &Ok(grant(Some(1010))), now);
     }
     for token in 10..14 {
-        cache.insert(key(&token.to_string()), &grant(None), after(now, 20));
+        cache.insert(key(&token.to_string()), &Ok(grant(None)), after(now, 20));
     }
     assert_eq!(cache.len(), (4, 0));
 }
@@ -102,7 +102,7 @@ fn new_limits_keep_what_they_allow() {
     let now = start();
     let mut cache = VerdictCache::new(LIMITS);
     for token in ["a", "b", "c"] {
-        cache.insert(key(token), &grant(None), now);
+        cache.insert(key(token), &Ok(grant(None)), now);
     }
     cache.reconfigure(Limits { granted_max: 2, granted_ttl: Duration::from_secs(10), ..LIMITS }, now.steady);
     assert_eq!(cache.len(), (2, 0));
@@ -115,7 +115,7 @@ fn zero_turns_remembering_off() {
     let now = start();
     let mut cache =
         VerdictCache::new(Limits { granted_ttl: Duration::ZERO, refused_ttl: Duration::ZERO, ..LIMITS });
-    cache.insert(key("a"), &grant(None), now);
+    cache.insert(key("a"), &Ok(grant(None)), now);
     cache.insert(key("b"), &Err(Failure::Expired), now);
     assert_eq!(cache.len(), (0, 0));
 }

@@ -1,4 +1,5 @@
-//! A circuit breaker: closed, open after a number of failures in a row, half-open with exactly one trial call.
+//! A circuit breaker: closed, open after a number of failures in a row, half-open with exactly one trial
+//! call.
 
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,7 @@ impl Breaker {
     }
 
     /// Takes note of a call's outcome. One that began in an earlier phase says nothing about the present one.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is spent once")]
     pub(crate) fn settle(&mut self, ticket: Ticket, succeeded: bool, now: Instant) {
         if ticket.epoch != self.epoch {
             return;
@@ -83,7 +85,7 @@ impl Breaker {
                 self.phase = Phase::Closed { failures: failures + 1 };
             }
             (Phase::Closed { .. } | Phase::HalfOpen, false) => {
-                self.enter(Phase::Open { until: now + self.period })
+                self.enter(Phase::Open { until: now + self.period });
             }
             (Phase::Open { .. }, _) => {}
         }
@@ -125,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    const PERIOD: Duration = Duration::from_secs(60);
+    const PERIOD: Duration = Duration::from_mins(1);
 
     fn opened(threshold: u32, now: Instant) -> Breaker {
         let mut breaker = Breaker::new(threshold, PERIOD);
@@ -204,7 +206,8 @@ mod tests {
                 } else if !out.is_empty() {
                     breaker.settle(out.remove(0), succeeded, now);
                 }
-                let trials = out.iter().filter(|ticket| ticket.is_trial() && ticket.epoch == breaker.epoch).count();
+                let live = |ticket: &&Ticket| ticket.is_trial() && ticket.epoch == breaker.epoch;
+                let trials = out.iter().filter(live).count();
                 prop_assert!(trials <= 1);
                 prop_assert_eq!(trials == 1, breaker.state() == State::HalfOpen);
             }

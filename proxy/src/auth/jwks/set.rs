@@ -30,8 +30,8 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// The usable keys of a document. Keys for other purposes, of unsupported types, or damaged are passed over, as
-/// RFC 7517, section 5, asks; shared secrets are, because whoever can read the set could sign with them.
+/// The usable keys of a document. Keys for other purposes, of unsupported types, or damaged are passed over,
+/// as RFC 7517, section 5, asks; shared secrets are, because whoever can read the set could sign with them.
 pub(crate) fn parse(document: &[u8], settings: &Jwks) -> Result<KeySet, SetError> {
     let Document { keys } = serde_json::from_slice(document).map_err(SetError::Json)?;
     let count = keys.len();

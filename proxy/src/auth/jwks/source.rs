@@ -1,4 +1,5 @@
-//! One published key set, fetched at start, refreshed, and fetched again when a token names a key that it lacks.
+//! One published key set, fetched at start, refreshed, and fetched again when a token names a key that it
+//! lacks.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -109,7 +110,8 @@ impl Source {
         }
     }
 
-    /// Asks for a fetch if the last one is long enough ago. What is returned waits for the fetch that is under way then, if any.
+    /// Asks for a fetch if the last one is long enough ago. What is returned waits for the fetch that is
+    /// under way then, if any.
     pub(crate) fn refetch(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let interval = Duration::from_secs(self.settings.min_refresh_sec);
         let mut started = false;
@@ -198,12 +200,11 @@ impl Shared {
 /// The pause before the next fetch: the configured one; after failures a shorter one that doubles up to it.
 fn pause_after(failures: u32, settings: &Jwks) -> Duration {
     let regular = Duration::from_secs(settings.refresh_sec);
-    match failures {
-        0 => regular,
-        _ => {
-            let doublings = (failures - 1).min(BACKOFF_DOUBLINGS_MAX);
-            (Duration::from_secs(settings.min_refresh_sec) * 2_u32.pow(doublings)).min(regular)
-        }
+    if failures == 0 {
+        regular
+    } else {
+        let doublings = (failures - 1).min(BACKOFF_DOUBLINGS_MAX);
+        (Duration::from_secs(settings.min_refresh_sec) * 2_u32.pow(doublings)).min(regular)
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) struct Answer {
 // === impl Reply ===
 
 impl Reply {
-    /// Reads a whole response. 401 and 403 are a no; apart from them only a 2xx with JSON that has a boolean `valid` is an answer.
+    /// Reads a whole response. 401 and 403 are a no; apart from them only a 2xx with JSON that has a boolean
+    /// `valid` is an answer.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let reason = serde_json::from_slice::<Reason>(body).ok().and_then(|body| body.reason);
@@ -66,8 +67,8 @@ struct Reason {
 // === impl Answer ===
 
 impl Answer {
-    /// The verdict that the answer means for an action on a topic. What it leaves open is taken from the token's own claims, which a
-    /// webhook that calls the token valid stands for.
+    /// The verdict that the answer means for an action on a topic. What it leaves open is taken from the
+    /// token's own claims, which a webhook that calls the token valid stands for.
     pub(super) fn judge(
         self,
         claims: Option<Claims>,

@@ -113,8 +113,8 @@ impl Caller {
     }
 }
 
-/// The signature header: the scheme's version and the HMAC-SHA-256 of the timestamp, a full stop and the body. The timestamp is in it so
-/// that a receiver can refuse an old call that somebody sends again.
+/// The signature header: the scheme's version and the HMAC-SHA-256 of the timestamp, a full stop and the
+/// body. The timestamp is in it so that a receiver can refuse an old call that somebody sends again.
 fn sign(signer: &Hmac<Sha256>, timestamp: u64, body: &[u8]) -> String {
     let mut mac = signer.clone();
     mac.update(format!("{timestamp}.").as_bytes());

@@ -20,7 +20,8 @@ use crate::{
     config::auth::JwtVerifier,
 };
 
-/// The shared knowledge. The locks are held for lookups only, never while something is waited for; where both are taken, the store's comes first.
+/// The shared knowledge. The locks are held for lookups only, never while something is waited for; where both
+/// are taken, the store's comes first.
 #[derive(Debug)]
 pub(super) struct Shared {
     store: Mutex<Store>,
@@ -37,14 +38,16 @@ pub(super) enum Lookup {
     Pending(watch::Receiver<Option<Verdict>>),
 }
 
-/// The right to make one call. Dropped without [`Pass::settle`] it counts as failed, so that a lost trial does not hold the breaker.
+/// The right to make one call. Dropped without [`Pass::settle`] it counts as failed, so that a lost trial
+/// does not hold the breaker.
 #[derive(Debug)]
 pub(super) struct Pass {
     ticket: Option<Ticket>,
     shared: Arc<Shared>,
 }
 
-/// The duty to say how a verification ended. Dropped, it ends without a verdict, and the next one who asks starts anew.
+/// The duty to say how a verification ended. Dropped, it ends without a verdict, and the next one who asks
+/// starts anew.
 #[derive(Debug)]
 pub(super) struct Landing {
     shared: Arc<Shared>,
@@ -74,8 +77,8 @@ impl Shared {
         &self.metrics
     }
 
-    /// Finds a verdict, or a call that will give it, or has one started. All under one lock, so that however many ask at once for the
-    /// same thing, one call is made.
+    /// Finds a verdict, or a call that will give it, or has one started. All under one lock, so that however
+    /// many ask at once for the same thing, one call is made.
     pub(super) fn lookup(
         &self,
         key: &Key,
@@ -151,10 +154,10 @@ impl Shared {
         self.metrics.show_breaker(after);
         match after {
             State::Open if before != State::Open => {
-                tracing::warn!("webhook breaker open: calls keep failing")
+                tracing::warn!("webhook breaker open: calls keep failing");
             }
             State::Closed if before != State::Closed => {
-                tracing::info!("webhook breaker closed: the trial call succeeded")
+                tracing::info!("webhook breaker closed: the trial call succeeded");
             }
             _ => {}
         }

@@ -16,7 +16,8 @@ pub const SOURCES_MAX: usize = 8;
 /// The most entries of `auth.issuers` and of `auth.audiences`.
 const NAMES_MAX: usize = 64;
 
-/// The shortest secret, in bytes, that the algorithm may be used with (RFC 7518, section 3.2); 0 where it has none.
+/// The shortest secret, in bytes, that the algorithm may be used with (RFC 7518, section 3.2); 0 where it has
+/// none.
 pub fn secret_bytes_min(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::HS256 => 32,
@@ -165,7 +166,8 @@ impl LocalKey {
             );
         }
         if let Some(secret) = &self.secret {
-            // The length of an encoded secret is only known once it is decoded, which setting up the key does.
+            // The length of an encoded secret is only known once it is decoded, which setting up the key
+            // does.
             let least = if self.secret_encoding == SecretEncoding::Text { secret_bytes_min(name) } else { 1 };
             secret_problem(found, &format!("{path}.secret"), secret, least);
         }
@@ -197,7 +199,12 @@ fn problem(found: &mut Problems, path: impl Into<String>, message: impl Into<Str
     found.push((path.into(), message.into()));
 }
 
-fn range<T: PartialOrd + Display>(found: &mut Problems, path: &str, value: T, allowed: RangeInclusive<T>) {
+fn range<T: Copy + PartialOrd + Display>(
+    found: &mut Problems,
+    path: &str,
+    value: T,
+    allowed: RangeInclusive<T>,
+) {
     if !allowed.contains(&value) {
         problem(found, path, format!("is {value}; use {} to {}", allowed.start(), allowed.end()));
     }

@@ -11,20 +11,23 @@ use super::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JwtVerifier {
-    /// Where tokens are sent: `POST` with `{"jwt": "…", "topic": "<32 hex digits>"}`, answered by JSON with a boolean
-    /// `valid`. Unset: no webhook. Redirects are not followed.
+    /// Where tokens are sent: `POST` with `{"jwt": "…", "topic": "<32 hex digits>"}`, answered by JSON with a
+    /// boolean `valid`. Unset: no webhook. Redirects are not followed.
     pub webhook_url: Option<String>,
     /// Milliseconds after which one call is given up. 10–60000.
     pub timeout_ms: u64,
     /// How many times a failed call is made again. 0–10; 3 means up to four calls.
     pub retry_attempts: u32,
-    /// Milliseconds of the first pause before a call is made again; doubles each time, and the actual pause is a random part of it. 1–10000.
+    /// Milliseconds of the first pause before a call is made again; doubles each time, and the actual pause
+    /// is a random part of it. 1–10000.
     pub retry_backoff_ms: u64,
     /// The longest such pause in milliseconds. At least `retry_backoff_ms`, at most 60000.
     pub retry_backoff_max_ms: u64,
-    /// Seconds for which a granted verdict is remembered, never past the token's `exp`. 0: not at all. At most 86400.
+    /// Seconds for which a granted verdict is remembered, never past the token's `exp`. 0: not at all. At
+    /// most 86400.
     pub cache_ttl_sec: u64,
-    /// How many granted verdicts are remembered (about 300 bytes each); the least recently used goes first. 0: none. At most 10000000.
+    /// How many granted verdicts are remembered (about 300 bytes each); the least recently used goes first.
+    /// 0: none. At most 10000000.
     pub cache_max_size: usize,
     /// Seconds for which a refusal is remembered. 0: not at all. At most 3600.
     pub negative_cache_ttl_sec: u64,
@@ -42,8 +45,9 @@ pub struct JwtVerifier {
     pub pool_max_idle: usize,
     /// Seconds after which an idle connection to the webhook is closed. 1–3600.
     pub pool_idle_timeout_sec: u64,
-    /// Signs each call: `X-RevenProx-Timestamp` has the unix time in seconds, and `X-RevenProx-Signature` is `v1=` and the
-    /// lowercase hex HMAC-SHA-256, under this secret, of the timestamp, a full stop and the body. At least 16 bytes.
+    /// Signs each call: `X-RevenProx-Timestamp` has the unix time in seconds, and `X-RevenProx-Signature` is
+    /// `v1=` and the lowercase hex HMAC-SHA-256, under this secret, of the timestamp, a full stop and the
+    /// body. At least 16 bytes.
     pub hmac_secret: Option<Secret>,
     /// A file with that secret; one line end after it is not part of it.
     pub hmac_secret_file: Option<PathBuf>,
@@ -53,7 +57,8 @@ pub struct JwtVerifier {
     pub client_key_file: Option<PathBuf>,
     /// A PEM file with certificate authorities trusted beside those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Whether a token is needed. `false` grants everything to everybody, is for development only, and needs a restart to change.
+    /// Whether a token is needed. `false` grants everything to everybody, is for development only, and needs
+    /// a restart to change.
     pub require_authentication: bool,
 }
 

@@ -37,7 +37,10 @@ fn the_defaults_are_those_of_the_reference_and_have_no_problem() {
 fn a_complete_file_is_read() {
     let auth: Auth = toml::from_str(
         r#"
-        keys = [{ kid = "a", algorithm = "HS256", secret_file = "/run/secret" }, { algorithm = "EdDSA", public_key_file = "k.pem" }]
+        keys = [
+            { kid = "a", algorithm = "HS256", secret_file = "/run/secret" },
+            { algorithm = "EdDSA", public_key_file = "k.pem" },
+        ]
         jwks = [{ url = "https://issuer.example/jwks.json", refresh_sec = 60, algorithms = ["ES256"] }]
         order = ["jwks", "local"]
         default_permissions = ["topic:read", "topic:write"]

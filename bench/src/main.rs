@@ -78,7 +78,9 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &RunArgs) -> Result<()> {
-    let report = scenario::run(args);
+    let machine = proc::MachineMark::now();
+    let mut report = scenario::run(args);
+    report.note(format!("other programs used {:.2} cores meanwhile", machine.others_until_now()));
     let text = table::render(&report);
     std::io::stdout().write_all(text.as_bytes()).doing(|| "printing the table".into())?;
     if let Some(file) = &args.json {

@@ -14,6 +14,9 @@ use crate::error::{Doing, Result, failed};
 /// How long a process may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// `USER_HZ`, which is 100 on every architecture Linux runs on today but Alpha and ia64.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// A server process and everything it forked; ended when dropped.
 pub(crate) struct Guarded {
     child: Child,
@@ -174,6 +177,43 @@ pub(crate) fn slab_bytes() -> u64 {
     kib_field(&text, "Slab:").unwrap_or(0) * 1024
 }
 
+/// CPU time of the whole machine, and of this process and its ended children, at one moment.
+pub(crate) struct MachineMark {
+    busy: u64,
+    own: u64,
+    at: Instant,
+}
+
+// === impl MachineMark ===
+
+impl MachineMark {
+    /// Reads the clocks.
+    pub(crate) fn now() -> Self {
+        let machine = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        Self { busy: busy_ticks(&machine), own: own_ticks(&own), at: Instant::now() }
+    }
+
+    /// CPU seconds per second that other programs used since this mark. Children count once they have ended.
+    pub(crate) fn others_until_now(&self) -> f64 {
+        let now = Self::now();
+        let ticks = (now.busy - self.busy).saturating_sub(now.own - self.own);
+        ticks as f64 / TICKS_PER_SECOND / now.at.duration_since(self.at).as_secs_f64().max(0.01)
+    }
+}
+
+/// Everything in the first line of /proc/stat but idle, I/O wait and guest time, which is counted in user time already.
+fn busy_ticks(stat: &str) -> u64 {
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    fields.enumerate().filter(|(at, _)| *at != 3 && *at != 4).filter_map(|(_, f)| f.parse::<u64>().ok()).sum()
+}
+
+/// utime, stime, cutime and cstime: fields 14 to 17 of /proc/PID/stat.
+fn own_ticks(stat: &str) -> u64 {
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    rest.split(' ').skip(11).take(4).filter_map(|f| f.parse::<u64>().ok()).sum()
+}
+
 /// A TCP port on loopback that was free a moment ago.
 pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").doing(|| "looking for a free port".into())?;
@@ -236,6 +276,12 @@ mod tests {
         assert_eq!(kib_field(text, "Slab:"), Some(81_920));
         assert_eq!(kib_field(text, "Pss:"), None);
         assert_eq!(run_nanos("123456 789 3\n"), Some(123_456));
+    }
+
+    #[test]
+    fn ticks_are_summed_without_idle_time() {
+        assert_eq!(busy_ticks("cpu  1 2 4 1000 2000 8 16 32 5 6\ncpu0 9 9"), 63);
+        assert_eq!(own_ticks("7 (x) y) S 1 2 3 4 5 6 7 8 9 10 100 20 3 4 20 0"), 127);
     }
 
     #[test]

@@ -152,7 +152,9 @@ impl Context<'_> {
             for target in self.targets.clone() {
                 let name = target.name();
                 if let Some(why) = target.lacks(need) {
-                    self.report.note(format!("{what}: {name} {why}"));
+                    if !matches!(target, Target::Floor(_)) {
+                        self.report.note(format!("{name} {why}"));
+                    }
                     continue;
                 }
                 let started = Instant::now();

@@ -18,7 +18,7 @@ use crate::client::Connect;
 use crate::error::{Doing, Result, failed};
 use crate::httpd::Httpd;
 use crate::proc::Guarded;
-use crate::publish::{Endpoint, Exchange, exchange};
+use crate::publish::{Endpoint, Exchange, Style, exchange};
 
 /// How long a server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -36,6 +36,8 @@ pub(crate) enum Need {
     OwnTopics,
     /// Many subscribers of one topic, some of which never read.
     Slow,
+    /// Connects.
+    Connect,
     /// Resumption after a given event.
     Resume,
     /// Tokens.
@@ -159,7 +161,9 @@ impl Target {
         match (self, need) {
             (Self::Proxy, _) => None,
             (_, Need::Tokens) => Some("knows no tokens"),
-            (Self::Floor(floor), Need::Idle | Need::IdleOwnTopics | Need::Resume) if floor.coalesces() => {
+            (Self::Floor(floor), Need::Idle | Need::IdleOwnTopics | Need::Connect | Need::Resume)
+                if floor.coalesces() =>
+            {
                 Some("is as the plain floor")
             }
             (Self::Pushpin, Need::Resume) => Some("leaves replay to its origin"),
@@ -217,7 +221,8 @@ impl Server {
             headers: Vec::new(),
             token: None,
             slow_every: 0,
-            in_flight: 64,
+            // Pushpin answers 502 when its HTTP client has many requests to the origin under way.
+            in_flight: if self.publish.style == Style::Pushpin { 8 } else { 64 },
             publishers: 1,
             first_sequence: 0,
         }

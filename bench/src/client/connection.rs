@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
@@ -57,12 +58,19 @@ impl Connection {
             sockopt::set_socket_recv_buffer_size(&fd, SLOW_RECEIVE_BUFFER).doing(doing)?;
         }
         sockopt::set_socket_reuseaddr(&fd, true).doing(doing)?;
+        // Ends with a reset: tens of thousands of sockets in TIME_WAIT would use up the ports of the next rounds.
+        sockopt::set_socket_linger(&fd, Some(Duration::ZERO)).doing(doing)?;
         rustix::net::bind(&fd, &SocketAddrV4::new(plan.source, 0)).doing(doing)?;
         match rustix::net::connect(&fd, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(e) => return Err(e).doing(doing),
         }
         Ok(Self { fd, number, phase: Phase::Connecting(request), carry: Carry::default(), slow })
+    }
+
+    /// Ends the connection as a browser that leaves does, without a reset.
+    pub(super) fn close_politely(self) {
+        let _ = sockopt::set_socket_linger(&self.fd, None);
     }
 
     /// Sends the request once the connection is established.

@@ -133,7 +133,7 @@ impl Worker {
             Command::Settle(expected) => say(&Reply::Verdict(self.settle(&expected))),
             Command::ReadSlow => say(&Reply::Slow(self.read_slow())),
             Command::Disconnect => {
-                self.connections.clear();
+                self.connections.drain(..).for_each(Connection::close_politely);
                 say(&Reply::Closed)
             }
         }

@@ -27,6 +27,8 @@ struct Socket {
     address: SocketAddr,
     stream: TcpStream,
     input: Vec<u8>,
+    /// The server closed the connection; the next request opens another.
+    closed: bool,
     /// Requests under way.
     waiting: usize,
 }
@@ -81,10 +83,13 @@ impl Socket {
         let stream = TcpStream::connect_timeout(&address, TIMEOUT).doing(doing)?;
         stream.set_nodelay(true).doing(doing)?;
         stream.set_nonblocking(true).doing(doing)?;
-        Ok(Self { address, stream, input: Vec::new(), waiting: 0 })
+        Ok(Self { address, stream, input: Vec::new(), closed: false, waiting: 0 })
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.closed {
+            *self = Self::open(self.address)?;
+        }
         let doing = || format!("publishing to {}", self.address);
         self.stream.set_nonblocking(false).doing(doing)?;
         self.stream.set_write_timeout(Some(TIMEOUT)).doing(doing)?;
@@ -115,9 +120,7 @@ impl Socket {
             }
             self.input.drain(..taken);
             self.waiting = 0;
-            if response.closes {
-                *self = Self::open(self.address)?;
-            }
+            self.closed = response.closes;
         }
         if ended && self.waiting > 0 {
             return Err(failed(format!("{} closed a publisher's connection", self.address)));

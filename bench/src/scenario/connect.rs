@@ -18,11 +18,11 @@ pub(super) fn run(context: &mut Context<'_>) {
         ("connect local JWT", Auth::LocalKey),
         ("connect cached JWT", Auth::Webhook),
     ] {
-        let need = if auth == Auth::Anonymous { Need::Fanout } else { Need::Tokens };
+        let need = if auth == Auth::Anonymous { Need::Connect } else { Need::Tokens };
         let mut salt = 0;
         context.rounds(case, need, |context, target| {
             salt += 1;
-            if target.coalesces() { Ok(()) } else { session(context, target, case, auth, salt) }
+            session(context, target, case, auth, salt)
         });
     }
 }

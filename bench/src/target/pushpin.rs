@@ -19,7 +19,7 @@ pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
         .doing(|| "writing Pushpin's configuration".into())?;
     std::fs::write(at.join("routes"), format!("* {}\n", origin.address))
         .doing(|| "writing Pushpin's routes".into())?;
-    let args = [format!("--config={}", file.display())];
+    let args = [format!("--config={}", file.display()), "--merge-output".into()];
     let mut process = Guarded::spawn("pushpin", program, &args, &at.join("log"))?;
     let (address, control) = (local(ports[0]), local(ports[1]));
     let get = Exchange { method: "GET", path: "/ready", headers: "" };
@@ -60,9 +60,9 @@ fn configuration(setup: &Setup, directory: &Path, ports: [u16; 5]) -> String {
          [handler]\npush_in_spec=tcp://127.0.0.1:{push}\npush_in_sub_specs=tcp://127.0.0.1:{subscribe}\n\
          push_in_http_addr=127.0.0.1\npush_in_http_port={control}\npush_in_http_max_headers_size=10000\n\
          push_in_http_max_body_size=10000000\nstats_spec=ipc://{{rundir}}/{{ipc_prefix}}stats\n\
-         command_spec=tcp://127.0.0.1:{command}\nmessage_rate=10000000\nmessage_hwm=10000000\nmessage_wait=5000\n\
+         command_spec=tcp://127.0.0.1:{command}\nmessage_rate=30000\nmessage_hwm=10000000\nmessage_wait=5000\n\
          id_cache_ttl=60\nconnection_subscription_max=20\nsubscription_linger=60\nstats_connection_ttl=120\n\
          stats_subscription_ttl=60\nstats_report_interval=10\nstats_format=tnetstring\n",
-        setup.subscribers + 100
+        (setup.subscribers * 5).max(50_000)
     )
 }

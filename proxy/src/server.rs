@@ -111,12 +111,12 @@ impl Server {
         if *self.phase.borrow() != Phase::Serving {
             return Err(Self::passing(Passing::Draining, "this instance is shutting down; come back"));
         }
-        self.admission.attempt(client.address).map_err(|refused| Self::refused(refused))
+        self.admission.attempt(client.address).map_err(Self::refused)
     }
 
     /// Takes a place for a subscriber.
     pub fn admit(&self, client: &Client) -> Result<Permit, Refusal> {
-        self.admission.admit(client.address).map_err(|refused| Self::refused(refused))
+        self.admission.admit(client.address).map_err(Self::refused)
     }
 
     /// The answer to a request that is not served.

@@ -1,0 +1,42 @@
+# Everything a person or a machine does here. Each target works by itself, straight after a clone.
+
+CARGO ?= cargo
+
+.PHONY: run build test test-fast lint fmt bench bench-peers cluster cluster-down setup
+
+## Run the proxy for development, on this machine only and without authentication.
+run: setup
+	$(CARGO) run --release --locked --package revenprox-proxy -- --dev
+
+## Build what is released.
+build: setup
+	$(CARGO) build --release --locked --workspace
+
+## All tests.
+test: test-fast
+
+## The tests that need neither a cluster nor root.
+test-fast: setup
+	$(CARGO) test --locked --workspace
+
+## What must hold for every change: format, lints, documentation, dependencies.
+lint: setup
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	cargo-deny --locked check bans licenses sources
+
+fmt:
+	$(CARGO) fmt --all
+
+## Measure the proxy beside a bare floor.
+bench: build
+	$(CARGO) run --release --locked --package bench -- all
+
+## The same beside other servers of the field.
+bench-peers: build
+	$(CARGO) run --release --locked --package bench -- peers
+
+## Install what this machine lacks.
+setup:
+	@./install.sh --tools-only

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what a Debian machine lacks to build and test RevenProx, and builds it.
+#
+#   ./install.sh               everything: tools, then a release build in target/release
+#   ./install.sh --tools-only  only the tools; quick if they are there
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# A C compiler, cmake and perl are for the cryptography, the allocator and NNG; prometheus brings promtool, which checks the
+# metrics.
+packages=(build-essential cmake pkg-config curl ca-certificates)
+test_packages=(prometheus)
+cargo_deny_version=0.20.2
+
+missing=()
+for package in "${packages[@]}" "${test_packages[@]}"; do
+  dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    as_root=(sudo)
+  fi
+  echo "install.sh: installing ${missing[*]}" >&2
+  "${as_root[@]}" apt-get update -qq
+  # Services of these packages are for other machines: nothing is to start here.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+fi
+
+export PATH="$HOME/.cargo/bin:$PATH"
+if ! command -v cargo >/dev/null; then
+  echo "install.sh: there is no Rust; install it with rustup (https://rustup.rs), the version is in rust-toolchain.toml" >&2
+  exit 1
+fi
+if ! cargo-deny --version 2>/dev/null | grep -qF "$cargo_deny_version"; then
+  echo "install.sh: building cargo-deny $cargo_deny_version" >&2
+  cargo install --quiet --locked --version "$cargo_deny_version" cargo-deny
+fi
+
+if [ "${1:-}" != --tools-only ]; then
+  cargo build --release --locked --workspace
+  echo "install.sh: the proxy is target/release/sse-proxy" >&2
+fi

@@ -186,6 +186,11 @@ impl Hub {
         self.budget.used()
     }
 
+    /// Bytes of history that went before their time, because all of it together was too much.
+    pub fn evicted_bytes(&self) -> u64 {
+        self.budget.evicted()
+    }
+
     /// Topics, up to `limit` of them, in no particular order.
     pub fn some_topics(&self, limit: usize) -> Vec<Arc<Topic>> {
         let all = self.stripes.iter().flat_map(|s| s.lock().iter().map(Arc::clone).collect::<Vec<_>>());

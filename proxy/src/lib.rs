@@ -1,5 +1,6 @@
 //! RevenProx: a brokerless, horizontally scalable Server-Sent-Events proxy.
 
+mod admin;
 pub mod admission;
 pub mod auth;
 pub mod cli;
@@ -8,9 +9,11 @@ pub mod config;
 pub mod delivery;
 pub mod edge;
 pub mod event;
+pub mod governor;
 pub mod hub;
 pub mod log;
 pub mod ops;
+pub mod revocation;
 pub mod server;
 pub mod telemetry;
 pub mod topic;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Answers `/health`, `/livez`, `/readyz` and `/metrics`; `None` for any other path.
-pub async fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
+pub fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
     let known = ["/health", "/livez", "/readyz", "/metrics"].contains(&head.uri.path());
     if known && head.method != Method::GET && head.method != Method::HEAD {
         return Some(Problem::method_not_allowed("GET, HEAD").reply());
@@ -22,7 +22,7 @@ pub async fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
     match head.uri.path() {
         "/health" => Some(health(server)),
         "/livez" => Some(text_reply(StatusCode::OK, "text/plain", "ok\n")),
-        "/readyz" => Some(ready(server).await),
+        "/readyz" => Some(ready(server)),
         _ => None,
     }
 }
@@ -36,7 +36,7 @@ fn health(server: &Server) -> Reply {
     json_reply(StatusCode::OK, &body)
 }
 
-async fn ready(server: &Arc<Server>) -> Reply {
+fn ready(server: &Server) -> Reply {
     if server.phase() != Phase::Serving {
         return text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n");
     }

@@ -20,7 +20,7 @@ pub use self::lifecycle::Phase;
 use crate::{
     admission::{self, Admission, Permit},
     auth::{self, Action, Authenticator, Grant, token_from_request},
-    config::Config,
+    config::{Config, Secret},
     delivery::Delivery,
     edge::{
         Problem, Reply,
@@ -28,7 +28,9 @@ use crate::{
         service::Client,
         turn_away::{self, Passing},
     },
+    governor::Pressure,
     hub::Hub,
+    revocation::Revocations,
     telemetry::LogHandle,
     topic::TopicName,
 };
@@ -44,8 +46,12 @@ pub struct Server {
     pub admission: Arc<Admission>,
     /// Judges tokens.
     pub auth: Authenticator,
+    /// Revoked tokens.
+    pub revoked: Revocations,
     /// Idempotency keys.
     pub keys: Keys,
+    /// What is short at the moment.
+    pub pressure: Pressure,
     /// Why subscribers were turned away.
     pub refusals: Refusals,
     /// Connections that are with hyper.
@@ -54,6 +60,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     started: Instant,
     logs: LogHandle,
+    admin_secret: RwLock<Option<Secret>>,
 }
 
 /// How often subscribers were turned away, by reason.
@@ -89,8 +96,18 @@ impl Server {
         action: Action,
     ) -> Result<Grant, Refusal> {
         let config = self.config();
-        let token = token_from_request(&head.headers, head.uri.query(), &config.auth);
+        let mut auth = std::borrow::Cow::Borrowed(&config.auth);
+        if action == Action::Publish && !is_own_origin(&head.headers, &config.http.cors_allowed_origins) {
+            // A browser sends the visitor's cookie with the POST of any page; only a page that is trusted may use it.
+            auth.to_mut().cookie_name = None;
+        }
+        let token = token_from_request(&head.headers, head.uri.query(), &auth);
         let judged = self.auth.authorize(token.as_deref(), topic, action).await;
+        if let Ok(grant) = &judged
+            && self.revoked.covers(grant)
+        {
+            return Err(Problem::unauthorized("the token has been revoked").into());
+        }
         judged.map_err(|refusal| {
             tracing::debug!(address = %client.address, %topic, ?action, %refusal, "refused");
             let detail = refusal.to_string();
@@ -110,6 +127,9 @@ impl Server {
     pub fn check_pressure(&self, client: &Client) -> Result<(), Refusal> {
         if *self.phase.borrow() != Phase::Serving {
             return Err(Self::passing(Passing::Draining, "this instance is shutting down; come back"));
+        }
+        if let Some(why) = self.pressure.refuses() {
+            return Err(Self::passing(why, "this instance is busy; come back"));
         }
         self.admission.attempt(client.address).map_err(Self::refused)
     }
@@ -135,6 +155,11 @@ impl Server {
         self.descriptors.load(Ordering::Relaxed)
     }
 
+    /// What the admin listener asks for.
+    pub fn admin_secret(&self) -> Option<Secret> {
+        self.admin_secret.read().clone()
+    }
+
     /// Since the start.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
@@ -153,6 +178,12 @@ impl Server {
     fn passing(why: Passing, detail: impl Into<String>) -> Refusal {
         Refusal::Passing(why, detail.into(), RETURN_AFTER)
     }
+}
+
+/// Whether no page sent a request, or one whose origin is listed by name.
+fn is_own_origin(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let listed = |origin: &http::HeaderValue| allowed.iter().any(|a| a.as_bytes() == origin.as_bytes());
+    headers.get(http::header::ORIGIN).is_none_or(listed)
 }
 
 // === impl Refusals ===

@@ -29,6 +29,14 @@ pub struct Admin {
 // === impl Admin ===
 
 impl Admin {
+    /// The secret that requests must carry, if any: `token`, or what is in `token_file` now.
+    pub fn secret(&self) -> std::io::Result<Option<Secret>> {
+        match &self.token_file {
+            Some(file) => Ok(Some(Secret::new(std::fs::read_to_string(file)?.trim()))),
+            None => Ok(self.token.clone()),
+        }
+    }
+
     /// What no schema can say of a single key.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();

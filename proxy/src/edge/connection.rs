@@ -51,6 +51,11 @@ pub(super) async fn serve_plain(server: Arc<Server>, stream: TcpStream, peer: Ip
     }
 }
 
+/// Serves a connection to the admin listener.
+pub(super) async fn serve_admin(server: Arc<Server>, stream: TcpStream, peer: IpAddr) {
+    drive_http1(&server, stream, peer, &Link::admin()).await;
+}
+
 /// Serves a connection whose TLS handshake is done. Its subscribers stay with hyper.
 pub(super) async fn serve_tls<S>(server: Arc<Server>, stream: S, peer: IpAddr, http2: bool)
 where

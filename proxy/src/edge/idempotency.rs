@@ -94,6 +94,14 @@ impl Keys {
         self.state.lock().known.remove(&(topic, Box::from(key)));
     }
 
+    /// Forgets all keys, because memory is short.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        state.forgotten_early += state.order.len() as u64;
+        state.known = HashMap::default();
+        state.order = VecDeque::default();
+    }
+
     /// Keys that are remembered, and how many were forgotten before their time because there were too many.
     pub fn counts(&self) -> (usize, u64) {
         let state = self.state.lock();

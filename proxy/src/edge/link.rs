@@ -14,6 +14,8 @@ const FOREVER: Duration = Duration::from_hours(24 * 365);
 pub struct Link {
     /// Whether its socket can go to a shard.
     hand_off: bool,
+    /// Whether it came to the admin listener.
+    admin: bool,
     state: Mutex<State>,
 }
 
@@ -32,13 +34,27 @@ pub struct InFlight(Arc<Link>);
 impl Link {
     /// A connection that has just been accepted.
     pub fn new(hand_off: bool) -> Arc<Self> {
+        Self::of(hand_off, false)
+    }
+
+    /// A connection to the admin listener.
+    pub fn admin() -> Arc<Self> {
+        Self::of(false, true)
+    }
+
+    fn of(hand_off: bool, admin: bool) -> Arc<Self> {
         let state = State { terms: None, in_flight: 0, requests: 0, idle_since: Instant::now() };
-        Arc::new(Self { hand_off, state: Mutex::new(state) })
+        Arc::new(Self { hand_off, admin, state: Mutex::new(state) })
     }
 
     /// Whether its socket can go to a shard.
     pub fn can_hand_off(&self) -> bool {
         self.hand_off
+    }
+
+    /// Whether it came to the admin listener.
+    pub fn is_admin(&self) -> bool {
+        self.admin
     }
 
     /// A request has come.

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     client_address::is_trusted,
-    connection::{serve_plain, serve_tls},
+    connection::{serve_admin, serve_plain, serve_tls},
     proxy_protocol,
     tls::TlsIdentity,
     turn_away::Passing,
@@ -40,6 +40,8 @@ const FULL: &[u8] =
 pub enum Speaks {
     /// Plain text.
     Plain,
+    /// Plain text, to administrators.
+    Admin,
     /// TLS.
     Tls(Arc<TlsIdentity>),
 }
@@ -91,6 +93,7 @@ async fn serve(server: Arc<Server>, mut stream: TcpStream, peer: IpAddr, speaks:
     }
     match speaks {
         Speaks::Plain => serve_plain(server, stream, client).await,
+        Speaks::Admin => serve_admin(server, stream, client).await,
         Speaks::Tls(identity) => match timeout(time, identity.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -93,7 +93,7 @@ pub(super) async fn accept(
 }
 
 /// Reads a body that is bounded in size and time.
-pub(super) async fn read_body(
+pub(crate) async fn read_body(
     headers: &HeaderMap,
     body: Incoming,
     limit: usize,

@@ -16,7 +16,7 @@ use super::{
     subscribe::{Outcome, subscribe, topics},
 };
 use crate::{
-    ops,
+    admin, ops,
     server::{Refusal, Server},
 };
 
@@ -47,9 +47,12 @@ pub(super) async fn serve(
     if let Err(problem) = head_limits::check(&head, &config.http) {
         return Ok(problem.reply());
     }
+    if link.is_admin() {
+        return Ok(admin::answer(&server, &head, body).await);
+    }
     let path = head.uri.path();
     if path != "/events" && !path.starts_with("/events/") {
-        let reply = if config.admin.exclusive { None } else { ops::answer(&server, &head).await };
+        let reply = if config.admin.exclusive { None } else { ops::answer(&server, &head) };
         return Ok(reply.unwrap_or_else(|| not_found(path).reply()));
     }
     let outcome = match events(&server, &client, &head, body).await {

@@ -45,6 +45,11 @@ impl Budget {
     pub(super) fn allocated(&self, topic: &Arc<Topic>, base: u64, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         self.remember(topic, base);
+        self.enforce();
+    }
+
+    /// Drops the oldest segments until the limit holds.
+    fn enforce(&self) {
         while self.used() > self.limit.load(Ordering::Relaxed) {
             let Some((topic, base)) = self.order.lock().segments.pop_front() else { return };
             let freed = topic.upgrade().map_or(0, |topic| topic.drop_through(base));
@@ -65,6 +70,12 @@ impl Budget {
 
     pub(super) fn set_limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
+        self.enforce();
+    }
+
+    /// Bytes of segments that went because of the limit.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     fn remember(&self, topic: &Arc<Topic>, base: u64) {

@@ -25,6 +25,7 @@ use crate::{
         listener::{self, Speaks},
         tls::{TlsError, TlsIdentity},
     },
+    governor,
 };
 
 /// Connections that wait to be accepted while a herd reconnects.
@@ -78,7 +79,11 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
         let listener = sockets.listen(tls.bind_address)?;
         tasks.spawn(listener::run(Arc::clone(&server), listener, Speaks::Tls(Arc::clone(identity))));
     }
+    if let Some(address) = config.admin.bind_address {
+        tasks.spawn(listener::run(Arc::clone(&server), sockets.listen(address)?, Speaks::Admin));
+    }
     tasks.spawn(sweep_topics(Arc::clone(&server)));
+    tasks.spawn(governor::run(Arc::clone(&server)));
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     tracing::info!(%address, tls = config.tls.is_some(), "serving");
     notify(&[NotifyState::Ready]);

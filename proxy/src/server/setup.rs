@@ -15,12 +15,14 @@ use super::{Phase, Refusals, Server};
 use crate::{
     admission::{Admission, AdmissionLimits},
     auth::{AuthSetupError, Authenticator},
-    config::Config,
+    config::{Config, LogLevel},
     delivery::{Command, Delivery, Settings, Stats},
     edge::idempotency::Keys,
     event::Origin,
+    governor::Pressure,
     hub::{Hub, Retention},
     log::Bounds,
+    revocation::Revocations,
     telemetry::LogHandle,
 };
 
@@ -33,6 +35,9 @@ pub enum SetupError {
     /// The operating system refused something.
     #[error("cannot start delivery: {0}")]
     Delivery(#[source] io::Error),
+    /// The secret of the admin listener cannot be read.
+    #[error("cannot read admin.token_file: {0}")]
+    AdminToken(#[source] io::Error),
     /// Authentication cannot be set up as configured.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
@@ -57,21 +62,43 @@ impl Server {
             delivery,
             admission: Admission::new(admission_limits(&config)),
             auth,
+            revoked: Revocations::default(),
             keys: Keys::new(),
+            pressure: Pressure::default(),
             refusals: Refusals::default(),
             open_connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(descriptors),
             phase: watch::Sender::new(Phase::Serving),
             started: Instant::now(),
             logs,
+            admin_secret: RwLock::new(config.admin.secret().map_err(SetupError::AdminToken)?),
             config: RwLock::new(Arc::new(config)),
         }))
+    }
+
+    /// Keeps a quarter of the history while memory is short, and all of it again afterwards.
+    pub fn shrink_history(&self, shrink: bool) {
+        let mut kept = retention(&self.config());
+        if shrink {
+            kept.total_bytes /= SHRUNK_TO;
+            self.keys.clear();
+        }
+        self.hub.set_retention(kept);
+    }
+
+    /// Writes what is at least this severe to the log, until the configuration changes.
+    pub fn set_log_level(&self, level: LogLevel) {
+        self.logs.set_level(level);
     }
 
     /// Puts a changed configuration into force, as far as that is possible without a restart.
     pub fn reconfigure(&self, config: Arc<Config>) {
         if let Err(error) = self.auth.reload(&config.jwt_verifier, &config.auth) {
             tracing::error!(%error, "authentication keeps its old settings");
+        }
+        match config.admin.secret() {
+            Ok(secret) => *self.admin_secret.write() = secret,
+            Err(error) => tracing::error!(%error, "the admin listener keeps its old token"),
         }
         self.logs.set_level(config.log_level);
         self.hub.set_retention(retention(&config));
@@ -81,6 +108,9 @@ impl Server {
         *self.config.write() = config;
     }
 }
+
+/// The part of the history that is kept while memory is short.
+const SHRUNK_TO: u64 = 4;
 
 /// The number of threads for a setting in which 0 is one for each CPU.
 pub fn threads(setting: usize) -> usize {

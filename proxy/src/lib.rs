@@ -10,6 +10,7 @@ pub mod edge;
 pub mod event;
 pub mod hub;
 pub mod log;
+pub mod metrics;
 pub mod ops;
 pub mod server;
 pub mod telemetry;

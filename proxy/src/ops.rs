@@ -10,6 +10,7 @@ use crate::{
         Problem, Reply,
         reply::{json_reply, text_reply},
     },
+    metrics::CONTENT_TYPE,
     server::{Phase, Server},
 };
 
@@ -23,6 +24,7 @@ pub async fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
         "/health" => Some(health(server)),
         "/livez" => Some(text_reply(StatusCode::OK, "text/plain", "ok\n")),
         "/readyz" => Some(ready(server).await),
+        "/metrics" if server.config().metrics_enabled => Some(metrics(server).await),
         _ => None,
     }
 }
@@ -34,6 +36,23 @@ fn health(server: &Server) -> Reply {
         "uptime_seconds": server.uptime().as_secs(),
     });
     json_reply(StatusCode::OK, &body)
+}
+
+async fn metrics(server: &Arc<Server>) -> Reply {
+    let compat = server.config().telemetry.compat_metric_names;
+    let scraped = Arc::clone(server);
+    // What the operating system knows is in files.
+    let text = tokio::task::spawn_blocking(move || scraped.metrics.render(compat)).await;
+    match text {
+        Ok(Ok(text)) => text_reply(StatusCode::OK, CONTENT_TYPE, text),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Reply {
+    tracing::error!(%error, "metrics cannot be written");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written; see the log").reply()
 }
 
 async fn ready(server: &Arc<Server>) -> Reply {

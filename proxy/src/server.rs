@@ -29,6 +29,7 @@ use crate::{
         turn_away::{self, Passing},
     },
     hub::Hub,
+    metrics::Metrics,
     telemetry::LogHandle,
     topic::TopicName,
 };
@@ -48,6 +49,8 @@ pub struct Server {
     pub keys: Keys,
     /// Why subscribers were turned away.
     pub refusals: Refusals,
+    /// What operators measure.
+    pub metrics: Metrics,
     /// Connections that are with hyper.
     pub open_connections: AtomicUsize,
     descriptors: AtomicUsize,

@@ -21,6 +21,7 @@ use crate::{
     event::Origin,
     hub::{Hub, Retention},
     log::Bounds,
+    metrics::Metrics,
     telemetry::LogHandle,
 };
 
@@ -36,6 +37,9 @@ pub enum SetupError {
     /// Authentication cannot be set up as configured.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// Metrics are registered already.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 // === impl Server ===
@@ -52,20 +56,23 @@ impl Server {
         let required = config.jwt_verifier.require_authentication;
         let auth = Authenticator::new(&config.jwt_verifier, &config.auth, required, registry)?;
         let descriptors = raise_descriptor_limit(config.limits.max_file_descriptors);
-        Ok(Arc::new(Self {
+        let server = Arc::new(Self {
             hub,
             delivery,
             admission: Admission::new(admission_limits(&config)),
             auth,
             keys: Keys::new(),
             refusals: Refusals::default(),
+            metrics: Metrics::new(registry),
             open_connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(descriptors),
             phase: watch::Sender::new(Phase::Serving),
             started: Instant::now(),
             logs,
             config: RwLock::new(Arc::new(config)),
-        }))
+        });
+        server.metrics.watch(&server)?;
+        Ok(server)
     }
 
     /// Puts a changed configuration into force, as far as that is possible without a restart.

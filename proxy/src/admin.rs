@@ -52,7 +52,7 @@ pub(crate) async fn answer(server: &Arc<Server>, head: &Parts, body: Incoming) -
     if let Err(problem) = authorize(server.admin_secret().as_ref(), &head.headers) {
         return problem.reply();
     }
-    if let Some(reply) = ops::answer(server, head) {
+    if let Some(reply) = ops::answer(server, head).await {
         return reply;
     }
     let answered = match (&head.method, head.uri.path()) {

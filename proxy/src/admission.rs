@@ -137,6 +137,11 @@ impl Admission {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// How many addresses were forgotten, and their attempts with them, because there were too many.
+    pub fn forgotten_early(&self) -> u64 {
+        self.forgotten_early.load(Ordering::Relaxed)
+    }
+
     fn with_address<T>(&self, address: Ipv6Addr, f: impl FnOnce(&mut Address) -> T) -> T {
         let mut addresses = self.addresses[stripe(address)].lock();
         if addresses.len() >= ADDRESSES_MAX / STRIPES && !addresses.contains_key(&address) {

@@ -23,7 +23,7 @@ mod gate;
 mod jwks;
 mod keys;
 mod lru;
-mod metrics;
+pub(crate) mod metrics;
 mod pattern;
 mod permission;
 mod policy;

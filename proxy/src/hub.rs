@@ -72,6 +72,8 @@ pub struct Hub {
     forgotten_ms: AtomicU64,
     room: Notify,
     waiting: AtomicUsize,
+    accepted: AtomicU64,
+    congested: AtomicU64,
 }
 
 // === impl Hub ===
@@ -90,6 +92,8 @@ impl Hub {
             forgotten_ms: AtomicU64::new(0),
             room: Notify::new(),
             waiting: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            congested: AtomicU64::new(0),
         }
     }
 
@@ -127,7 +131,10 @@ impl Hub {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let published = tokio::time::timeout(ROOM_WAIT_MAX, wait).await;
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        published.map_err(|_| Congested)
+        published.map_err(|_| {
+            self.congested.fetch_add(1, Ordering::Relaxed);
+            Congested
+        })
     }
 
     /// As [`publish`](Self::publish), or `None` at once if delivery is behind.
@@ -138,6 +145,7 @@ impl Hub {
             self.budget.allocated(topic, appended.base, appended.allocated);
         }
         self.budget.freed(appended.freed);
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         self.wake(topic);
         Some(appended.id)
     }
@@ -189,6 +197,21 @@ impl Hub {
     /// Bytes of history that went before their time, because all of it together was too much.
     pub fn evicted_bytes(&self) -> u64 {
         self.budget.evicted()
+    }
+
+    /// How many events have been accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many publishers wait for delivery to catch up.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many publishers waited in vain.
+    pub fn congested(&self) -> u64 {
+        self.congested.load(Ordering::Relaxed)
     }
 
     /// Topics, up to `limit` of them, in no particular order.

@@ -12,6 +12,7 @@ pub mod event;
 pub mod governor;
 pub mod hub;
 pub mod log;
+pub mod metrics;
 pub mod ops;
 pub mod revocation;
 pub mod server;

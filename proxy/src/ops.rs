@@ -10,11 +10,12 @@ use crate::{
         Problem, Reply,
         reply::{json_reply, text_reply},
     },
+    metrics::CONTENT_TYPE,
     server::{Phase, Server},
 };
 
 /// Answers `/health`, `/livez`, `/readyz` and `/metrics`; `None` for any other path.
-pub fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
+pub async fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
     let known = ["/health", "/livez", "/readyz", "/metrics"].contains(&head.uri.path());
     if known && head.method != Method::GET && head.method != Method::HEAD {
         return Some(Problem::method_not_allowed("GET, HEAD").reply());
@@ -22,7 +23,8 @@ pub fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
     match head.uri.path() {
         "/health" => Some(health(server)),
         "/livez" => Some(text_reply(StatusCode::OK, "text/plain", "ok\n")),
-        "/readyz" => Some(ready(server)),
+        "/readyz" => Some(ready(server).await),
+        "/metrics" if server.config().metrics_enabled => Some(metrics(server).await),
         _ => None,
     }
 }
@@ -36,7 +38,24 @@ fn health(server: &Server) -> Reply {
     json_reply(StatusCode::OK, &body)
 }
 
-fn ready(server: &Server) -> Reply {
+async fn metrics(server: &Arc<Server>) -> Reply {
+    let compat = server.config().telemetry.compat_metric_names;
+    let scraped = Arc::clone(server);
+    // What the operating system knows is in files.
+    let text = tokio::task::spawn_blocking(move || scraped.metrics.render(compat)).await;
+    match text {
+        Ok(Ok(text)) => text_reply(StatusCode::OK, CONTENT_TYPE, text),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Reply {
+    tracing::error!(%error, "metrics cannot be written");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written; see the log").reply()
+}
+
+async fn ready(server: &Arc<Server>) -> Reply {
     if server.phase() != Phase::Serving {
         return text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n");
     }

@@ -30,6 +30,7 @@ use crate::{
     },
     governor::Pressure,
     hub::Hub,
+    metrics::Metrics,
     revocation::Revocations,
     telemetry::LogHandle,
     topic::TopicName,
@@ -54,6 +55,8 @@ pub struct Server {
     pub pressure: Pressure,
     /// Why subscribers were turned away.
     pub refusals: Refusals,
+    /// What operators measure.
+    pub metrics: Metrics,
     /// Connections that are with hyper.
     pub open_connections: AtomicUsize,
     descriptors: AtomicUsize,

@@ -6,7 +6,10 @@ use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 
 use super::{Cli, CliError, Exit};
-use crate::config::{document, json_schema};
+use crate::{
+    config::{document, json_schema},
+    metrics,
+};
 
 /// Print a completion script for a shell.
 #[derive(Debug, Args)]
@@ -35,6 +38,8 @@ enum Document {
     Configuration,
     /// A commented configuration file with every key.
     Example,
+    /// The reference of all metrics, in Markdown.
+    Metrics,
 }
 
 // === impl Completions ===
@@ -74,6 +79,7 @@ impl Docs {
         let text = match self.document {
             Document::Configuration => document::reference(),
             Document::Example => document::example(),
+            Document::Metrics => metrics::document::reference(),
         };
         out.write_all(text.as_bytes())?;
         Ok(Exit::Success)

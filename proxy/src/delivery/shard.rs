@@ -191,6 +191,7 @@ impl Shard {
         };
         let registered = self.register(&conn.sink, key);
         self.conns.insert(conn);
+        Stats::add(&self.stats.connected, 1);
         self.stats.active.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         for (topic, cursor) in terms.topics {
             self.join(key, topic, cursor);

@@ -34,6 +34,8 @@ pub struct Stats {
     pub bytes: AtomicU64,
     /// Events that slow subscribers did not get.
     pub dropped: AtomicU64,
+    /// Subscribers that have been connected.
+    pub connected: AtomicU64,
     /// Subscribers connected now.
     pub active: AtomicU64,
     /// Subscribers that are behind now.

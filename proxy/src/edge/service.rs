@@ -52,7 +52,7 @@ pub(super) async fn serve(
     }
     let path = head.uri.path();
     if path != "/events" && !path.starts_with("/events/") {
-        let reply = if config.admin.exclusive { None } else { ops::answer(&server, &head) };
+        let reply = if config.admin.exclusive { None } else { ops::answer(&server, &head).await };
         return Ok(reply.unwrap_or_else(|| not_found(path).reply()));
     }
     let outcome = match events(&server, &client, &head, body).await {

@@ -22,6 +22,7 @@ use crate::{
     governor::Pressure,
     hub::{Hub, Retention},
     log::Bounds,
+    metrics::Metrics,
     revocation::Revocations,
     telemetry::LogHandle,
 };
@@ -41,6 +42,9 @@ pub enum SetupError {
     /// Authentication cannot be set up as configured.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// Metrics are registered already.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 // === impl Server ===
@@ -57,7 +61,7 @@ impl Server {
         let required = config.jwt_verifier.require_authentication;
         let auth = Authenticator::new(&config.jwt_verifier, &config.auth, required, registry)?;
         let descriptors = raise_descriptor_limit(config.limits.max_file_descriptors);
-        Ok(Arc::new(Self {
+        let server = Arc::new(Self {
             hub,
             delivery,
             admission: Admission::new(admission_limits(&config)),
@@ -66,6 +70,7 @@ impl Server {
             keys: Keys::new(),
             pressure: Pressure::default(),
             refusals: Refusals::default(),
+            metrics: Metrics::new(registry),
             open_connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(descriptors),
             phase: watch::Sender::new(Phase::Serving),
@@ -73,7 +78,9 @@ impl Server {
             logs,
             admin_secret: RwLock::new(config.admin.secret().map_err(SetupError::AdminToken)?),
             config: RwLock::new(Arc::new(config)),
-        }))
+        });
+        server.metrics.watch(&server)?;
+        Ok(server)
     }
 
     /// Keeps a quarter of the history while memory is short, and all of it again afterwards.

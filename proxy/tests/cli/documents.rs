@@ -4,9 +4,11 @@ use crate::{output_of, repository_file, run, run_with};
 
 #[test]
 fn generated_files_are_up_to_date() {
-    for (document, file) in
-        [("configuration", "documentation/reference/configuration.md"), ("example", "config/proxy.toml")]
-    {
+    for (document, file) in [
+        ("configuration", "documentation/reference/configuration.md"),
+        ("example", "config/proxy.toml"),
+        ("metrics", "documentation/reference/metrics.md"),
+    ] {
         let is_same = output_of(&["docs", document]) == repository_file(file);
         assert!(is_same, "{file} is out of date; run `sse-proxy docs {document} > {file}`");
     }

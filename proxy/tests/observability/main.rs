@@ -1,0 +1,5 @@
+//! What operators see of a running proxy: metrics, probes, traces and logs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod metrics;
+mod support;

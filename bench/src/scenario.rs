@@ -97,6 +97,13 @@ pub(crate) fn run(args: &RunArgs) -> Report {
         workers: cores,
         report: Report::default(),
     };
+    let (there, absent): (Vec<_>, Vec<_>) =
+        context.targets.drain(..).partition(|t| t.missing(&args.programs).is_none());
+    context.targets = there;
+    for target in absent {
+        let why = target.missing(&args.programs).unwrap_or_default();
+        if target == Target::Proxy { context.report.failures.push(why) } else { context.report.note(why) }
+    }
     let wanted = |s: Scenario| args.scenarios.contains(&s) || args.scenarios.contains(&Scenario::All);
     if wanted(Scenario::IdleMemory) {
         idle::run(&mut context);

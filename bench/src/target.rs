@@ -7,7 +7,7 @@ mod proxy;
 mod pushpin;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(crate) use proxy::SECRET;
 
 use crate::client::Connect;
-use crate::error::{Doing, Result, failed};
+use crate::error::{Doing, Result};
 use crate::httpd::Httpd;
 use crate::proc::Guarded;
 use crate::publish::{Endpoint, Exchange, Style, exchange};
@@ -194,6 +194,24 @@ impl Target {
         !matches!(self, Self::Nchan | Self::DurableStreams)
     }
 
+    /// How to get its program, when that is not there.
+    pub(crate) fn missing(&self, programs: &Programs) -> Option<String> {
+        let (program, advice) = match self {
+            Self::Floor(_) => return None,
+            Self::Proxy => (&programs.proxy, "cargo build --release -p revenprox-proxy"),
+            Self::Nchan => (&programs.nginx, "apt-get install libnginx-mod-nchan"),
+            Self::Pushpin => (&programs.pushpin, "apt-get install pushpin"),
+            Self::DurableStreams => (
+                &programs.durable_streams,
+                "cargo install durable-streams --version 0.1.5 --root DIR, and --durable-streams-bin \
+                 DIR/bin/durable-streams-server",
+            ),
+        };
+        (!is_there(program)).then(|| {
+            format!("{} is left out, {} is not there; get it with: {advice}", self.name(), program.display())
+        })
+    }
+
     /// Starts it and waits until it listens.
     pub(crate) fn start(&self, setup: &Setup, programs: &Programs) -> Result<Server> {
         match self {
@@ -228,10 +246,18 @@ impl Server {
         }
     }
 
+    /// The number of connections it says it has; `None` where it does not say.
+    pub(crate) fn connections(&self) -> Option<u64> {
+        let get = Exchange { method: "GET", path: "/health", headers: "" };
+        let health: serde_json::Value =
+            serde_json::from_slice(&exchange(self.metrics?, &get).ok()?.body).ok()?;
+        health["connections"].as_u64()
+    }
+
     /// The text of its Prometheus metrics; empty where it has none.
     pub(crate) fn metrics_text(&self) -> String {
         let get = Exchange { method: "GET", path: "/metrics", headers: "" };
-        let answer = self.metrics.and_then(|at| exchange(at, &get).ok());
+        let answer = self.metrics.and_then(|at| exchange(at, &get).ok()).filter(|a| a.status == 200);
         answer.map(|a| String::from_utf8_lossy(&a.body).into_owned()).unwrap_or_default()
     }
 }
@@ -257,10 +283,11 @@ fn wait_for_http(process: &mut Guarded, address: SocketAddr, path: &str) -> Resu
     process.wait_until(START_LIMIT, || exchange(address, &get).is_ok_and(|r| r.status == 200))
 }
 
-/// Fails with `advice` when `program` is a path that does not exist.
-fn must_exist(program: &std::path::Path, advice: &str) -> Result<()> {
-    if program.is_absolute() && !program.exists() || program.components().count() > 1 && !program.exists() {
-        return Err(failed(format!("{} does not exist; {advice}", program.display())));
+/// Whether a path, or a name to be looked for in PATH, is there.
+fn is_there(program: &Path) -> bool {
+    if program.components().count() > 1 {
+        return program.exists();
     }
-    Ok(())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }

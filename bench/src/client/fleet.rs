@@ -18,6 +18,8 @@ const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 /// Client processes and the subscribers they hold.
 pub(crate) struct Fleet {
     workers: Vec<Worker>,
+    /// Times that subscribers were opened.
+    ramps: u8,
     subscribers: usize,
     slow: usize,
 }
@@ -35,7 +37,7 @@ impl Fleet {
     /// Starts `count` client processes.
     pub(crate) fn start(count: usize) -> Result<Self> {
         let workers = (0..count).map(|_| Worker::start()).collect::<Result<_>>()?;
-        Ok(Self { workers, subscribers: 0, slow: 0 })
+        Ok(Self { workers, ramps: 0, subscribers: 0, slow: 0 })
     }
 
     /// Opens `plan.count` subscribers, shared out among the processes; returns how long that took. Further calls open
@@ -43,9 +45,11 @@ impl Fleet {
     pub(crate) fn connect(&mut self, plan: &Connect) -> Result<Duration> {
         let shares = shares(plan.count, self.workers.len());
         let mut first = plan.first;
+        // A ramp after a disconnect would find the ports of its predecessor in TIME_WAIT.
+        self.ramps = self.ramps.wrapping_add(1);
         let started = Instant::now();
         for (number, (worker, count)) in self.workers.iter_mut().zip(shares).enumerate() {
-            let source = Ipv4Addr::new(127, 0, 0, u8::try_from(number + 2).unwrap_or(2));
+            let source = Ipv4Addr::new(127, 0, self.ramps, u8::try_from(number + 2).unwrap_or(2));
             worker.tell(&Command::Connect(Connect { source, first, count, ..plan.clone() }))?;
             first += count;
         }

@@ -59,14 +59,11 @@ fn session(context: &mut Context<'_>, target: &Target, case: &str, auth: Auth, s
     Ok(())
 }
 
-/// Waits until the server knows that its subscribers are gone, or five seconds.
+/// Waits until the server knows that its subscribers are gone, or five seconds. The question itself may be one of the
+/// connections.
 fn wait_until_empty(session: &Session) {
     let deadline = Instant::now() + Duration::from_secs(5);
-    let is_empty = || {
-        let text = session.server.metrics_text();
-        text.lines().any(|l| l.strip_prefix("revenprox_connections_active ").is_some_and(|v| v.trim() == "0"))
-    };
-    while !is_empty() && Instant::now() < deadline {
+    while session.server.connections().is_none_or(|n| n > 1) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
 }

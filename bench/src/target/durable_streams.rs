@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
-use super::{START_LIMIT, Server, Setup, directory, local, must_exist};
+use super::{START_LIMIT, Server, Setup, directory, local};
 use crate::error::{Result, failed};
 use crate::proc::{Guarded, free_port};
 use crate::publish::{Endpoint, Exchange, Style, exchange};
 
 pub(super) fn start(_setup: &Setup, program: &Path) -> Result<Server> {
-    must_exist(program, "install it with: cargo install durable-streams --version 0.1.5 --root DIR")?;
     let directory = directory()?;
     let port = free_port()?;
     let address = local(port);

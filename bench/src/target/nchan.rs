@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::{Server, Setup, directory, local, must_exist, wait_for_http};
+use super::{Server, Setup, directory, local, wait_for_http};
 use crate::error::{Doing, Result};
 use crate::proc::{Guarded, free_port};
 use crate::publish::{Endpoint, Style};
 
 pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
-    must_exist(program, "install it with: apt-get install libnginx-mod-nchan")?;
     let directory = directory()?;
     let address = local(free_port()?);
     let file = directory.path().join("nginx.conf");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Auth, Need, Server, Setup, directory, local, must_exist, wait_for_http};
+use super::{Auth, Need, Server, Setup, directory, local, wait_for_http};
 use crate::error::{Doing, Result};
 use crate::httpd::Httpd;
 use crate::proc::{Guarded, free_port};
@@ -12,7 +12,6 @@ use crate::publish::{Endpoint, Style};
 pub(crate) const SECRET: &str = "only-for-benchmarks-on-loopback-0123456789";
 
 pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
-    must_exist(program, "build it with: cargo build --release -p revenprox-proxy")?;
     let directory = directory()?;
     let address = local(free_port()?);
     let helpers = if setup.auth == Auth::Webhook { vec![Httpd::start(judge)?] } else { Vec::new() };

@@ -13,12 +13,13 @@ use super::process::{self, Identity};
 use super::{cgroup, mounts, network};
 
 /// Folders outside the state folder that the kubelet and containerd insist on.
-const STUBBORN: [&str; 6] = [
+const STUBBORN: [&str; 7] = [
     "/var/lib/kubelet/device-plugins",
     "/var/lib/kubelet",
     "/var/log/containers",
     "/run/containerd/s",
     "/run/containerd",
+    "/var/lib/cni/results",
     "/var/lib/cni",
 ];
 
@@ -110,6 +111,12 @@ pub fn remove_outside(layout: &Layout, sockets: &[PathBuf]) -> io::Result<()> {
     for link in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
         if fs::read_link(link.path()).is_ok_and(|target| target.starts_with(layout.state())) {
             ignore_missing(fs::remove_file(link.path()))?;
+        }
+    }
+    for result in fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten() {
+        // Results of CNI calls, named after the network in pods.conflist.
+        if result.file_name().to_string_lossy().starts_with("revenprox-e2e-") {
+            ignore_missing(fs::remove_file(result.path()))?;
         }
     }
     let Ok(there_before) = fs::read_to_string(record(layout)) else { return Ok(()) };

@@ -62,6 +62,14 @@ impl Part {
         Self::KubeProxy,
     ];
 
+    /// The same in groups: those of a group start at once, when all before them work.
+    pub fn groups() -> [&'static [Self]; 3] {
+        static ALL: [Part; 7] = Part::ALL;
+        let (stores, rest) = ALL.split_at(2);
+        let (api, clients) = rest.split_at(1);
+        [stores, api, clients]
+    }
+
     /// Its name: the usual one of its program.
     pub fn name(self) -> &'static str {
         match self {
@@ -157,6 +165,9 @@ fn controller_manager(layout: &Layout) -> Vec<String> {
         flag("secure-port", &ports::CONTROLLER_MANAGER),
         flag("leader-elect", &false),
         flag("use-service-account-credentials", &true),
+        // The usual limits delay the start by seconds; they protect API servers that are shared.
+        flag("kube-api-qps", &500),
+        flag("kube-api-burst", &1000),
         flag("service-account-private-key-file", &service_account_key(layout).display()),
         flag("root-ca-file", &layout.at("etc/apiserver.crt").display()),
     ]

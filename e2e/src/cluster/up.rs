@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::layout::{Layout, PAUSE_IMAGE};
 use super::parts::Part;
 use super::phases::Phases;
+use super::process::{self, Identity};
 use super::programs::Programs;
 use super::record::{self, Record};
-use super::{ClusterError, What as _, cgroup, credentials, down, leftovers, lock, network, preflight, probe, process};
+use super::{ClusterError, What as _, cgroup, credentials, down, leftovers, lock, network, preflight, probe};
 use crate::command;
 use crate::image::{self, Image, Run, Source, archive};
 
@@ -18,6 +19,9 @@ use crate::image::{self, Image, Run, Source, archive};
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What identifies one run of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Text of the settings file of each part that has one, by the part's name.
+type Settings = BTreeMap<&'static str, String>;
 
 /// Brings the cluster up, or whatever of it is missing, and returns once its node takes pods.
 pub async fn up(layout: &Layout) -> Result<(), ClusterError> {
@@ -31,10 +35,16 @@ pub async fn up(layout: &Layout) -> Result<(), ClusterError> {
     prepare(layout).await?;
     phases.end("network and settings", layout.state().display());
     let settings = write_settings(layout)?;
-    for part in Part::ALL {
-        let news = ensure(layout, &programs, part, settings.get(part.name()).map_or("", String::as_str)).await?;
-        phases.end(part.name(), news);
-        if part == Part::Containerd {
+    for group in Part::groups() {
+        let mut under_way = Vec::new();
+        for &part in group {
+            under_way.push(start(layout, &programs, part, &settings).await?);
+        }
+        for started in under_way {
+            started.wait(layout).await?;
+            phases.end(started.part.name(), started.news);
+        }
+        if group.contains(&Part::Containerd) {
             load_pause(layout, &programs)?;
             phases.end("pause image", PAUSE_IMAGE);
         }
@@ -91,7 +101,7 @@ fn refuse_strangers(layout: &Layout) -> Result<(), ClusterError> {
 }
 
 /// Writes the settings files; returns each text by the name of the part that reads it.
-fn write_settings(layout: &Layout) -> Result<BTreeMap<&'static str, String>, ClusterError> {
+fn write_settings(layout: &Layout) -> Result<Settings, ClusterError> {
     let cni = preflight::cni_folder().unwrap_or_default();
     let files = [
         ("containerd", "containerd.toml", include_str!("../../cluster/config/containerd.toml")),
@@ -109,15 +119,29 @@ fn write_settings(layout: &Layout) -> Result<BTreeMap<&'static str, String>, Clu
     Ok(texts)
 }
 
-/// Sees to it that a part runs as it should and works; says what it took.
-async fn ensure(layout: &Layout, programs: &Programs, part: Part, settings: &str) -> Result<&'static str, ClusterError> {
+/// A part that runs, but may not work yet.
+struct Started {
+    part: Part,
+    process: Identity,
+    news: &'static str,
+}
+
+impl Started {
+    async fn wait(&self, layout: &Layout) -> Result<(), ClusterError> {
+        let works = probe::until(PATIENCE, Some(self.process), || probe::part(layout, self.part)).await;
+        works.map_err(|complaint| ClusterError::Part { complaint, log: record::log(layout, self.part) })
+    }
+}
+
+/// Starts a part unless it runs as it should and works.
+async fn start(layout: &Layout, programs: &Programs, part: Part, settings: &Settings) -> Result<Started, ClusterError> {
     let line = part.command_line(layout, programs);
-    let fingerprint = record::fingerprint(&line, settings);
+    let fingerprint = record::fingerprint(&line, settings.get(part.name()).map_or("", String::as_str));
     let known = Record::read(layout, part);
     let mut news = if known.is_some() { "started again" } else { "started" };
     if let Some(known) = known.filter(|known| known.process.is_alive()) {
         if known.fingerprint == fingerprint && probe::part(layout, part).await.is_ok() {
-            return Ok("was running");
+            return Ok(Started { part, process: known.process, news: "was running" });
         }
         news = "replaced";
         known.process.stop(Duration::from_secs(10)).what(format!("stop {}", part.name()))?;
@@ -126,9 +150,7 @@ async fn ensure(layout: &Layout, programs: &Programs, part: Part, settings: &str
     let home = [("HOME", layout.state().to_string_lossy().into_owned())];
     let process = process::start(&line.program, &line.arguments, &home, &log).what(format!("start {}", part.name()))?;
     Record { process, fingerprint }.write(layout, part).what("record a process")?;
-    let works = probe::until(PATIENCE, Some(process), || probe::part(layout, part)).await;
-    works.map_err(|complaint| ClusterError::Part { complaint, log })?;
-    Ok(news)
+    Ok(Started { part, process, news })
 }
 
 /// Writes and imports the image that holds the namespaces of each pod.

@@ -18,6 +18,8 @@ pub mod probe;
 pub mod process;
 pub mod programs;
 pub mod record;
+pub mod selftest;
+pub mod snapshot;
 pub mod status;
 pub mod up;
 

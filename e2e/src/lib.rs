@@ -5,5 +5,7 @@
 
 pub mod cluster;
 pub mod command;
+pub mod harness;
 pub mod image;
 pub mod project;
+pub mod suite;

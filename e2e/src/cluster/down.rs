@@ -29,7 +29,6 @@ pub async fn down(layout: &Layout) -> Result<(), ClusterError> {
 
 /// Stops and removes everything that belongs to the state folder, whatever condition it is in.
 pub(super) async fn remove_everything(layout: &Layout) -> Result<(), ClusterError> {
-    let sockets = leftovers::shim_sockets(layout);
     for part in Part::ALL.into_iter().rev() {
         if part == Part::Containerd {
             // While it still runs, and with the kubelet gone: nothing starts them again.
@@ -46,7 +45,7 @@ pub(super) async fn remove_everything(layout: &Layout) -> Result<(), ClusterErro
     network::remove_bridge()?;
     network::remove_nft_tables()?;
     network::restore_settings(layout).what("restore kernel settings")?;
-    leftovers::remove_outside(layout, &sockets).what("remove sockets and links")?;
+    leftovers::remove_outside(layout).what("remove sockets and links")?;
     match fs::remove_dir_all(layout.state()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).what(format!("remove {}", layout.state().display()));

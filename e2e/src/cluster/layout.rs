@@ -16,6 +16,8 @@ pub const ADDRESS: &str = "10.244.0.1";
 pub const POD_RANGE: &str = "10.244.0.0/24";
 /// Addresses of Services.
 pub const SERVICE_RANGE: &str = "10.96.0.0/16";
+/// Address of the Service `kubernetes`, the first of that range.
+pub const API_SERVICE: &str = "10.96.0.1";
 /// Folder below each cgroup hierarchy that holds every pod.
 pub const CGROUP: &str = "revenprox-e2e";
 /// Tables that kube-proxy makes, as family and name.

@@ -2,6 +2,7 @@
 //! what was written down, so that tear-down also cleans up after parts that were killed.
 
 use std::collections::BTreeSet;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -84,13 +85,17 @@ pub fn unmount(layout: &Layout) -> io::Result<()> {
     Ok(())
 }
 
-/// The sockets through which containerd talks to its shims. They are outside the state folder, and
-/// a shim that was killed leaves its own behind.
-pub fn shim_sockets(layout: &Layout) -> Vec<PathBuf> {
-    let bundles = layout.at("run/containerd/io.containerd.runtime.v2.task").join(super::layout::CONTAINERD_NAMESPACE);
-    let bundles = fs::read_dir(bundles).into_iter().flatten().flatten();
-    let addresses = bundles.filter_map(|bundle| fs::read_to_string(bundle.path().join("address")).ok());
-    addresses.filter_map(|address| address.trim().strip_prefix("unix://").map(PathBuf::from)).collect()
+/// Sockets through which containerd talked to shims that were killed. They are outside the state
+/// folder and nothing says whose they are, so those count that are younger than the cluster and
+/// that nobody listens on.
+fn dead_shim_sockets(layout: &Layout) -> Vec<PathBuf> {
+    let made = |path: &Path| path.symlink_metadata().and_then(|metadata| metadata.modified());
+    let Ok(start) = made(&record(layout)) else { return Vec::new() };
+    let refused = |path: &Path| {
+        UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    let sockets = fs::read_dir("/run/containerd/s").into_iter().flatten().flatten().map(|entry| entry.path());
+    sockets.filter(|path| made(path).is_ok_and(|time| time >= start) && refused(path)).collect()
 }
 
 /// Records which of the stubborn folders are not the cluster's doing. Once for each cluster.
@@ -104,8 +109,8 @@ pub fn remember_folders(layout: &Layout) -> io::Result<()> {
 }
 
 /// Removes links and sockets of the cluster outside its state folder, and folders that only it made.
-pub fn remove_outside(layout: &Layout, sockets: &[PathBuf]) -> io::Result<()> {
-    for socket in sockets {
+pub fn remove_outside(layout: &Layout) -> io::Result<()> {
+    for socket in dead_shim_sockets(layout) {
         ignore_missing(fs::remove_file(socket))?;
     }
     for link in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
@@ -114,16 +119,19 @@ pub fn remove_outside(layout: &Layout, sockets: &[PathBuf]) -> io::Result<()> {
         }
     }
     for result in fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten() {
-        // Results of CNI calls, named after the network in pods.conflist.
-        if result.file_name().to_string_lossy().starts_with("revenprox-e2e-") {
+        // Answers of CNI plug-ins; each names the pod's network namespace, which is a file of ours.
+        let text = fs::read_to_string(result.path()).unwrap_or_default();
+        if text.contains(&*layout.state().to_string_lossy()) {
             ignore_missing(fs::remove_file(result.path()))?;
         }
     }
     let Ok(there_before) = fs::read_to_string(record(layout)) else { return Ok(()) };
     let made = STUBBORN.into_iter().filter(|folder| there_before.lines().all(|line| line != *folder));
     for folder in made {
+        for file in ["kubelet.sock", "kubelet_internal_checkpoint"] {
+            ignore_missing(fs::remove_file(Path::new(folder).join(file)))?;
+        }
         // One that holds anything else is somebody's by now.
-        let _ = fs::remove_file(Path::new(folder).join("kubelet_internal_checkpoint"));
         let _ = fs::remove_dir(folder);
     }
     Ok(())

@@ -40,10 +40,20 @@ pub fn bridge_members() -> Vec<String> {
 
 /// Removes the bridge and what is attached to it.
 pub fn remove_bridge() -> Result<(), CommandError> {
-    for device in bridge_members() {
-        ip(&["link", "delete", &device])?;
+    bridge_members().iter().try_for_each(|device| remove_device(device))?;
+    remove_device(BRIDGE)
+}
+
+/// Removes a network device. That of a pod may go by itself at any moment, with the pod's network namespace.
+fn remove_device(device: &str) -> Result<(), CommandError> {
+    let is_there = || Path::new("/sys/class/net").join(device).exists();
+    if !is_there() {
+        return Ok(());
     }
-    if bridge_exists() { ip(&["link", "delete", BRIDGE]) } else { Ok(()) }
+    match ip(&["link", "delete", device]) {
+        Err(_) if !is_there() => Ok(()),
+        result => result,
+    }
 }
 
 /// The tables of kube-proxy that are there.

@@ -9,7 +9,7 @@ use kube::{Api, Client, Config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::layout::{Layout, NODE};
+use super::layout::{API_SERVICE, Layout, NODE};
 use super::parts::{Part, Probe};
 use super::process::Identity;
 
@@ -55,6 +55,12 @@ pub async fn node(layout: &Layout) -> Result<(), Complaint> {
         accounts.get("default").await.map(drop).map_err(complain)
     };
     within(ask).await.map_err(|complaint| format!("node {NODE} is not ready: {complaint}"))
+}
+
+/// Asks whether addresses of Services lead anywhere from this machine: the API's own does.
+pub async fn service_address() -> Result<(), Complaint> {
+    let connect = async { TcpStream::connect((API_SERVICE, 443)).await.map(drop).map_err(complain) };
+    within(connect).await.map_err(|complaint| format!("Service address {API_SERVICE}:443 does not work: {complaint}"))
 }
 
 /// Asks again and again until the answer is good, the time is up, or the process that should answer has ended.

@@ -129,7 +129,7 @@ pub fn start(program: &Path, arguments: &[String], environment: &[(&str, String)
 }
 
 /// Every running process whose command line `matches`, by its arguments.
-pub fn find(matches: impl Fn(&[&str]) -> bool) -> Vec<Identity> {
+pub fn find(mut matches: impl FnMut(&[&str]) -> bool) -> Vec<Identity> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter_map(|pid| {

@@ -51,6 +51,10 @@ pub async fn status(layout: &Layout) -> Status {
         Ok(()) => status.lines.push(format!("{:<24} ready", format!("node {NODE}"))),
         Err(complaint) => status.complaints.push(complaint),
     }
+    match probe::service_address().await {
+        Ok(()) => status.lines.push(format!("{:<24} work", "addresses of Services")),
+        Err(complaint) => status.complaints.push(complaint),
+    }
     status
 }
 

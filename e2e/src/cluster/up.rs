@@ -17,6 +17,8 @@ use crate::image::{self, Image, Run, Source, archive};
 
 /// Longest wait for a part to work, and for the node.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a part that runs may be busy with something else before it is replaced.
+const LENIENCE: Duration = Duration::from_secs(15);
 /// What identifies one run of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -51,6 +53,8 @@ pub async fn up(layout: &Layout) -> Result<(), ClusterError> {
     }
     probe::until(PATIENCE, None, || probe::node(layout)).await.map_err(ClusterError::NotWorking)?;
     phases.end("node", "ready");
+    probe::until(PATIENCE, None, probe::service_address).await.map_err(ClusterError::NotWorking)?;
+    phases.end("addresses of Services", "work");
     link_tools(layout, &programs)?;
     phases.finish("cluster is up");
     Ok(())
@@ -113,7 +117,10 @@ fn write_settings(layout: &Layout) -> Result<Settings, ClusterError> {
     for (part, file, template) in files {
         let text = layout.fill(template, &[("@CNI_BIN@", cni)]);
         let path = layout.at("etc").join(file);
-        fs::write(&path, &text).what(format!("write {}", path.display()))?;
+        // kube-proxy ends when its file is written, even with the same text.
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            fs::write(&path, &text).what(format!("write {}", path.display()))?;
+        }
         texts.insert(part, text);
     }
     Ok(texts)
@@ -140,7 +147,9 @@ async fn start(layout: &Layout, programs: &Programs, part: Part, settings: &Sett
     let known = Record::read(layout, part);
     let mut news = if known.is_some() { "started again" } else { "started" };
     if let Some(known) = known.filter(|known| known.process.is_alive()) {
-        if known.fingerprint == fingerprint && probe::part(layout, part).await.is_ok() {
+        let works = || probe::part(layout, part);
+        let same = known.fingerprint == fingerprint;
+        if same && probe::until(LENIENCE, Some(known.process), works).await.is_ok() {
             return Ok(Started { part, process: known.process, news: "was running" });
         }
         news = "replaced";

@@ -141,7 +141,7 @@ impl Sandbox {
                 Ok(Err(error)) => report(&format!("not all of {} could be written: {error}", self.folder.display())),
                 Err(_) => report(&format!("{} is incomplete: it took too long", self.folder.display())),
             }
-            if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
+            if keeps() {
                 return report(&format!("namespace {} stays", self.namespace));
             }
         }
@@ -150,6 +150,11 @@ impl Sandbox {
             report(&format!("namespace {} could not be removed: {error}", self.namespace));
         }
     }
+}
+
+/// Whether the person who runs the tests wants to look at what they leave: `KEEP=1`.
+pub fn keeps() -> bool {
+    std::env::var_os("KEEP").is_some_and(|keep| keep == "1")
 }
 
 /// Tells the person who reads the output of a test.

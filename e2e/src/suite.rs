@@ -1,7 +1,7 @@
 //! The whole of an end-to-end run: cluster, images, tests, and the way back.
 
+use std::ffi::OsStr;
 use std::process::Command;
-use std::{env, ffi};
 
 use crate::cluster::layout::Layout;
 use crate::cluster::phases::Phases;
@@ -36,7 +36,7 @@ pub async fn test(layout: &Layout, profile: Profile, arguments: &[String]) -> Re
     let was_up = layout.state().exists();
     up::up(layout).await?;
     let result = build_images(ALL, profile, Some(layout)).and_then(|()| run_tests(arguments));
-    if was_up || env::var_os("KEEP").is_some_and(|keep| keep == "1") {
+    if was_up || harness::keeps() {
         return result;
     }
     match (result, down::down(layout).await) {
@@ -68,6 +68,6 @@ fn run_tests(arguments: &[String]) -> Result<(), SuiteError> {
     let mut cargo = Command::new(project::cargo());
     cargo.current_dir(project::root()).env("CARGO_TARGET_DIR", project::target());
     cargo.args(["test", "--package", "e2e", "--features", "cluster", "--test", "cluster", "--"]);
-    cargo.args(arguments.iter().map(ffi::OsStr::new));
+    cargo.args(arguments.iter().map(OsStr::new));
     command::pass_through(&mut cargo).map_err(SuiteError::Tests)
 }

@@ -94,5 +94,5 @@ fn tail(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
-    last.iter().map(|line| format!("\n  {line}")).collect()
+    last.iter().flat_map(|line| ["\n  ", line]).collect()
 }

@@ -43,9 +43,9 @@ pub use wait::WaitError;
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Longest time that one test may take.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 /// Longest time for writing down what a failed test left in the cluster.
-const COLLECT_LIMIT: Duration = Duration::from_secs(60);
+const COLLECT_LIMIT: Duration = Duration::from_mins(1);
 
 /// A namespace that one test has for itself.
 pub struct Sandbox {
@@ -79,7 +79,9 @@ pub fn run(name: &str, test: impl AsyncFnOnce(&Sandbox) -> Outcome) {
     runtime.block_on(sandbox.close(passed));
     match attempt {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => panic!("{name} failed: {error}\nwhat the cluster knew is in {}", sandbox.folder.display()),
+        Ok(Err(error)) => {
+            panic!("{name} failed: {error}\nwhat the cluster knew is in {}", sandbox.folder.display())
+        }
         Err(payload) => {
             report(&format!("{name} failed; what the cluster knew is in {}", sandbox.folder.display()));
             panic::resume_unwind(payload);
@@ -138,7 +140,9 @@ impl Sandbox {
             let collected = tokio::time::timeout(COLLECT_LIMIT, collect::collect(self)).await;
             match collected {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => report(&format!("not all of {} could be written: {error}", self.folder.display())),
+                Ok(Err(error)) => {
+                    report(&format!("not all of {} could be written: {error}", self.folder.display()));
+                }
                 Err(_) => report(&format!("{} is incomplete: it took too long", self.folder.display())),
             }
             if keeps() {

@@ -1,5 +1,7 @@
 //! Command line of the end-to-end cluster, its images and its tests.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command-line program")]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,8 +14,8 @@ use e2e::{harness, suite};
 
 /// A real Kubernetes on one machine, and the end-to-end tests that run on it.
 ///
-/// The cluster's state is in /var/lib/revenprox-e2e, or in the folder that REVENPROX_E2E_STATE
-/// names; built programs are kept in XDG_CACHE_HOME/revenprox. With KUBECONFIG set to another
+/// The cluster's state is in /var/lib/revenprox-e2e, or in the folder that `REVENPROX_E2E_STATE`
+/// names; built programs are kept in `$XDG_CACHE_HOME/revenprox`. With `KUBECONFIG` set to another
 /// cluster the tests use that one.
 #[derive(Parser)]
 #[command(name = "e2e")]
@@ -66,7 +68,7 @@ enum Action {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(Arguments::parse().action).await {
+    match Box::pin(run(Arguments::parse().action)).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("e2e: {error}");
@@ -78,7 +80,9 @@ async fn main() -> ExitCode {
 async fn run(action: Action) -> Result<ExitCode, Box<dyn Error>> {
     let layout = Layout::from_env()?;
     match action {
-        Action::Up if harness::is_foreign(&layout) => println!("KUBECONFIG names another cluster: nothing to bring up"),
+        Action::Up if harness::is_foreign(&layout) => {
+            println!("KUBECONFIG names another cluster: nothing to bring up");
+        }
         Action::Up => up::up(&layout).await?,
         Action::Down => down::down(&layout).await?,
         Action::Status => {
@@ -94,7 +98,7 @@ async fn run(action: Action) -> Result<ExitCode, Box<dyn Error>> {
             suite::build_images(&images, profile, load.then_some(&layout))?;
         }
         Action::Test { profile, arguments } => suite::test(&layout, profile, &arguments).await?,
-        Action::Selftest => selftest::selftest(&layout).await?,
+        Action::Selftest => Box::pin(selftest::selftest(&layout)).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

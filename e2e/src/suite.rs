@@ -47,7 +47,11 @@ pub async fn test(layout: &Layout, profile: Profile, arguments: &[String]) -> Re
 }
 
 /// Builds images, and imports them into the cluster of a layout.
-pub fn build_images(images: &[ProjectImage], profile: Profile, load: Option<&Layout>) -> Result<(), SuiteError> {
+pub fn build_images(
+    images: &[ProjectImage],
+    profile: Profile,
+    load: Option<&Layout>,
+) -> Result<(), SuiteError> {
     let mut phases = Phases::start();
     for image in images {
         let written = image.build(profile)?;

@@ -20,7 +20,8 @@ pub fn why_unusable() -> Vec<String> {
     let mut available = BTreeSet::new();
     for hierarchy in hierarchies {
         if hierarchy.kind == "cgroup2" {
-            let controllers = fs::read_to_string(hierarchy.point.join("cgroup.controllers")).unwrap_or_default();
+            let controllers =
+                fs::read_to_string(hierarchy.point.join("cgroup.controllers")).unwrap_or_default();
             available.extend(controllers.split_whitespace().map(str::to_owned));
         } else {
             available.extend(hierarchy.options.split(',').map(str::to_owned));
@@ -33,7 +34,11 @@ pub fn why_unusable() -> Vec<String> {
     let writable = |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
     let closed: Vec<String> =
         roots().iter().filter(|root| !writable(root)).map(|root| root.display().to_string()).collect();
-    if closed.is_empty() { Vec::new() } else { vec![format!("cgroups cannot be made in {}", closed.join(", "))] }
+    if closed.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("cgroups cannot be made in {}", closed.join(", "))]
+    }
 }
 
 /// Makes our folder in every hierarchy.
@@ -80,7 +85,11 @@ pub fn remove() -> io::Result<()> {
 }
 
 fn roots() -> Vec<PathBuf> {
-    mounts::all().into_iter().filter(|mount| mount.kind.starts_with("cgroup")).map(|mount| mount.point).collect()
+    mounts::all()
+        .into_iter()
+        .filter(|mount| mount.kind.starts_with("cgroup"))
+        .map(|mount| mount.point)
+        .collect()
 }
 
 fn folders() -> Vec<PathBuf> {

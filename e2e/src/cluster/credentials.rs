@@ -1,5 +1,6 @@
 //! Tokens, keys and client configurations, made once for each cluster and kept in its state.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ fn create_tokens(layout: &Layout, tokens: &Path) -> io::Result<()> {
     for (file, user, groups) in USERS {
         let user = if user.ends_with(':') { format!("{user}{NODE}") } else { user.to_owned() };
         let token = token()?;
-        table.push_str(&format!("{token},{user},{user},\"{groups}\"\n"));
+        writeln!(table, "{token},{user},{user},\"{groups}\"").expect("a string takes any text");
         let path = if file == "admin" { layout.kubeconfig() } else { client_configuration(layout, file) };
         write_secret(&path, client(layout, &user, &token).as_bytes())?;
     }
@@ -86,7 +87,8 @@ fn token() -> io::Result<String> {
 /// Writes a file that only its owner may read.
 fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file =
+        fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     fs::rename(temporary, path)
 }

@@ -66,7 +66,9 @@ pub enum LayoutError {
     )]
     State(PathBuf),
     /// There is no place for a cache.
-    #[error("neither XDG_CACHE_HOME nor HOME is set to an absolute path; set one, built programs are kept there")]
+    #[error(
+        "neither XDG_CACHE_HOME nor HOME is set to an absolute path; set one, built programs are kept there"
+    )]
     Cache,
 }
 
@@ -75,7 +77,9 @@ pub enum LayoutError {
 impl Layout {
     /// Places from the environment: `REVENPROX_E2E_STATE`, `XDG_CACHE_HOME` and `HOME`.
     pub fn from_env() -> Result<Self, LayoutError> {
-        Self::new(|name| std::env::var_os(name).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()))
+        Self::new(|name| {
+            std::env::var_os(name).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty())
+        })
     }
 
     fn new(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, LayoutError> {
@@ -160,7 +164,9 @@ mod tests {
     use super::*;
 
     fn layout(variables: &[(&str, &str)]) -> Result<Layout, LayoutError> {
-        Layout::new(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value)))
+        Layout::new(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value))
+        })
     }
 
     #[test]
@@ -168,7 +174,8 @@ mod tests {
         let default = layout(&[("HOME", "/home/x")]).unwrap();
         assert_eq!(default.state(), Path::new(DEFAULT_STATE));
         assert_eq!(default.cache(), Path::new("/home/x/.cache/revenprox"));
-        let other = layout(&[("REVENPROX_E2E_STATE", "/tmp/x"), ("XDG_CACHE_HOME", "/c"), ("HOME", "/h")]).unwrap();
+        let other =
+            layout(&[("REVENPROX_E2E_STATE", "/tmp/x"), ("XDG_CACHE_HOME", "/c"), ("HOME", "/h")]).unwrap();
         assert_eq!((other.state(), other.cache()), (Path::new("/tmp/x"), Path::new("/c/revenprox")));
         assert_eq!(layout(&[]), Err(LayoutError::Cache));
     }

@@ -33,7 +33,8 @@ pub fn list(layout: &Layout) -> Vec<String> {
     if network::bridge_exists() {
         found.push(format!("network device {}", super::layout::BRIDGE));
     }
-    found.extend(network::nft_tables().iter().map(|(family, name)| format!("nftables table {family} {name}")));
+    found
+        .extend(network::nft_tables().iter().map(|(family, name)| format!("nftables table {family} {name}")));
     if layout.state().exists() {
         found.push(format!("folder {}", layout.state().display()));
     }
@@ -156,7 +157,10 @@ mod tests {
     fn parts_are_told_from_other_programs_that_name_the_state_folder() {
         let inside = "/var/lib/x/";
         assert!(is_part(&["/c/etcd", "--data-dir=/var/lib/x/etcd"], inside));
-        assert!(is_part(&["/usr/bin/containerd-shim-runc-v2", "-address", "/var/lib/x/run/containerd.sock"], inside));
+        assert!(is_part(
+            &["/usr/bin/containerd-shim-runc-v2", "-address", "/var/lib/x/run/containerd.sock"],
+            inside
+        ));
         assert!(!is_part(&["tail", "-f", "/var/lib/x/log/etcd.log"], inside));
         assert!(!is_part(&["etcd", "--data-dir=/var/lib/xy/etcd"], inside));
     }

@@ -24,7 +24,7 @@ pub fn below(folder: &Path) -> Vec<PathBuf> {
     all().into_iter().rev().map(|mount| mount.point).filter(|point| point.starts_with(folder)).collect()
 }
 
-/// One line, as described in proc_pid_mountinfo(5).
+/// One line, as described in `proc_pid_mountinfo(5)`.
 fn parse(line: &str) -> Option<Mount> {
     let (before, after) = line.split_once(" - ")?;
     let point = before.split(' ').nth(4)?;
@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn lines_of_mountinfo() {
-        let mount = parse("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - cgroup cgroup rw,memory").unwrap();
+        let mount =
+            parse("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - cgroup cgroup rw,memory").unwrap();
         assert_eq!(mount.point, Path::new("/mnt 2"));
         assert_eq!((mount.kind.as_str(), mount.options.as_str()), ("cgroup", "rw,memory"));
         assert_eq!(parse("nonsense"), None);

@@ -35,7 +35,12 @@ pub fn bridge_exists() -> bool {
 /// Network devices attached to the bridge: one per pod.
 pub fn bridge_members() -> Vec<String> {
     let members = fs::read_dir(Path::new("/sys/class/net").join(BRIDGE).join("brif"));
-    members.into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    members
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Removes the bridge and what is attached to it.
@@ -59,7 +64,9 @@ fn remove_device(device: &str) -> Result<(), CommandError> {
 /// The tables of kube-proxy that are there.
 pub fn nft_tables() -> Vec<(&'static str, &'static str)> {
     let list = command::output(Command::new("nft").args(["list", "tables"])).unwrap_or_default();
-    let there = |(family, name): &(&str, &str)| list.lines().any(|line| line.trim() == format!("table {family} {name}"));
+    let there = |(family, name): &(&str, &str)| {
+        list.lines().any(|line| line.trim() == format!("table {family} {name}"))
+    };
     NFT_TABLES.into_iter().filter(there).collect()
 }
 

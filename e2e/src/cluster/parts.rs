@@ -16,7 +16,7 @@ pub enum Part {
     Containerd,
     /// The API.
     ApiServer,
-    /// Makes pods of StatefulSets and the like, and endpoints of Services.
+    /// Makes pods of `StatefulSets` and the like, and endpoints of Services.
     ControllerManager,
     /// Gives pods a node.
     Scheduler,
@@ -99,7 +99,9 @@ impl Part {
     /// How it is started.
     pub fn command_line(self, layout: &Layout, programs: &Programs) -> CommandLine {
         let program = match self {
-            Self::Containerd => preflight::find_program("containerd").unwrap_or_else(|| PathBuf::from("containerd")),
+            Self::Containerd => {
+                preflight::find_program("containerd").unwrap_or_else(|| PathBuf::from("containerd"))
+            }
             _ => programs.path(self.name()),
         };
         let arguments = match self {

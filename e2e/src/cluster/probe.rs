@@ -22,16 +22,16 @@ const MAX_ANSWER: u64 = 64 * 1024;
 pub type Complaint = String;
 
 /// Asks a part once whether it works.
-pub async fn part(layout: &Layout, part: Part) -> Result<(), Complaint> {
+pub async fn part(layout: &Layout, which: Part) -> Result<(), Complaint> {
     let answer = async {
-        match part.probe() {
+        match which.probe() {
             Probe::Http(port, path) => http(port, path).await,
             Probe::Https(port, path) => https(port, path).await,
             Probe::Api => get(&client(layout).await?, "/readyz").await,
             Probe::Containerd => containerd(layout).await,
         }
     };
-    within(answer).await.map_err(|complaint| format!("{} does not work: {complaint}", part.name()))
+    within(answer).await.map_err(|complaint| format!("{} does not work: {complaint}", which.name()))
 }
 
 /// Asks whether the node takes pods.
@@ -60,11 +60,17 @@ pub async fn node(layout: &Layout) -> Result<(), Complaint> {
 /// Asks whether addresses of Services lead anywhere from this machine: the API's own does.
 pub async fn service_address() -> Result<(), Complaint> {
     let connect = async { TcpStream::connect((API_SERVICE, 443)).await.map(drop).map_err(complain) };
-    within(connect).await.map_err(|complaint| format!("Service address {API_SERVICE}:443 does not work: {complaint}"))
+    within(connect)
+        .await
+        .map_err(|complaint| format!("Service address {API_SERVICE}:443 does not work: {complaint}"))
 }
 
 /// Asks again and again until the answer is good, the time is up, or the process that should answer has ended.
-pub async fn until<F>(limit: Duration, process: Option<Identity>, mut ask: impl FnMut() -> F) -> Result<(), Complaint>
+pub async fn until<F>(
+    limit: Duration,
+    process: Option<Identity>,
+    mut ask: impl FnMut() -> F,
+) -> Result<(), Complaint>
 where
     F: Future<Output = Result<(), Complaint>>,
 {
@@ -90,7 +96,9 @@ pub async fn client(layout: &Layout) -> Result<Client, Complaint> {
 }
 
 async fn within(answer: impl Future<Output = Result<(), Complaint>>) -> Result<(), Complaint> {
-    tokio::time::timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(format!("no answer in {} s", ANSWER.as_secs())))
+    tokio::time::timeout(ANSWER, answer)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer in {} s", ANSWER.as_secs())))
 }
 
 async fn get(client: &Client, path: &str) -> Result<(), Complaint> {

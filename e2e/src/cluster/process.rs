@@ -111,7 +111,12 @@ impl str::FromStr for Identity {
 }
 
 /// Starts a program in a session of its own, its output appended to a log.
-pub fn start(program: &Path, arguments: &[String], environment: &[(&str, String)], log: &Path) -> io::Result<Identity> {
+pub fn start(
+    program: &Path,
+    arguments: &[String],
+    environment: &[(&str, String)],
+    log: &Path,
+) -> io::Result<Identity> {
     let output = File::options().create(true).append(true).open(log)?;
     let errors = output.as_fd().try_clone_to_owned()?;
     // `setsid` becomes the program itself, so the child's id is the program's.
@@ -202,7 +207,9 @@ mod tests {
 
     #[test]
     fn stat_lines_with_odd_names() {
-        let line = |name: &str, state: &str| format!("7 ({name}) {state} 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0");
+        let line = |name: &str, state: &str| {
+            format!("7 ({name}) {state} 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0")
+        };
         assert_eq!(parse_stat(&line("a b) S (c", "S")), Some(4711));
         assert_eq!(parse_stat(&line("sleep", "Z")), None);
         assert_eq!(parse_stat("nonsense"), None);

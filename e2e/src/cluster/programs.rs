@@ -65,7 +65,9 @@ const PROGRAMS: [Program; 4] = [
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// There is no Go.
-    #[error("go is needed to build Kubernetes and is not on the path ({0}); install Go 1.26 or later, or 1.21 or later with GOTOOLCHAIN=auto")]
+    #[error(
+        "go is needed to build Kubernetes and is not on the path ({0}); install Go 1.26 or later, or 1.21 or later with GOTOOLCHAIN=auto"
+    )]
     NoGo(CommandError),
     /// The build failed.
     #[error(transparent)]
@@ -93,7 +95,8 @@ pub struct Programs {
 impl Programs {
     /// Finds every program in the cache, and builds what is not there.
     pub fn prepare(layout: &Layout) -> Result<Self, ProgramError> {
-        let go = command::output(Command::new("go").args(["env", "GOVERSION"])).map_err(ProgramError::NoGo)?;
+        let go =
+            command::output(Command::new("go").args(["env", "GOVERSION"])).map_err(ProgramError::NoGo)?;
         let mut programs = Self { folders: Vec::new(), built: Vec::new() };
         for program in PROGRAMS {
             let folder = layout.cache().join("programs").join(program.key(go.trim())?);
@@ -159,7 +162,18 @@ impl Program {
         fs::create_dir_all(parent).map_err(cache)?;
         let work = tempfile::tempdir_in(parent).map_err(cache)?;
         let mut go = Command::new("nice");
-        go.args(["-n", "10", "go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &self.flags(), "-o"]);
+        go.args([
+            "-n",
+            "10",
+            "go",
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-mod=readonly",
+            "-ldflags",
+            &self.flags(),
+            "-o",
+        ]);
         go.arg(work.path().join(self.name)).arg(self.package).current_dir(self.source());
         command::pass_through(go.env("CGO_ENABLED", "0"))?;
         for link in self.links {

@@ -19,7 +19,7 @@ use super::record::Record;
 use super::{ClusterError, What as _, cgroup, down, preflight, probe, snapshot, status, up};
 
 /// Longest wait for a pod.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs every step and prints each with its time; the first that fails ends it.
 pub async fn selftest(layout: &Layout) -> Result<(), ClusterError> {
@@ -61,7 +61,7 @@ impl Steps {
     ) -> Result<(), ClusterError> {
         let start = Instant::now();
         println!("--- {name}");
-        step.await.map_err(|error| failed(format!("{name}: {error}")))?;
+        Box::pin(step).await.map_err(|error| failed(format!("{name}: {error}")))?;
         self.passed += 1;
         println!("--- {name}: passed in {:.1} s\n", start.elapsed().as_secs_f64());
         Ok(())
@@ -106,7 +106,9 @@ async fn kill_pod(layout: &Layout) -> Result<(), ClusterError> {
     let shims = process::find(|line| line[0].ends_with("containerd-shim-runc-v2"));
     let inside: BTreeSet<Identity> = cgroup::processes().into_iter().chain(shims).collect();
     if inside.len() < 3 {
-        return Err(failed(format!("a pod is a shim, a pause process and its own, but there are {inside:?}")));
+        return Err(failed(format!(
+            "a pod is a shim, a pause process and its own, but there are {inside:?}"
+        )));
     }
     kill_all(inside)?;
     up_and_works(layout).await?;
@@ -114,7 +116,11 @@ async fn kill_pod(layout: &Layout) -> Result<(), ClusterError> {
     delete_pod(&client, "killed").await
 }
 
-async fn down_with_pod(layout: &Layout, dead: &[Part], before: &BTreeSet<String>) -> Result<(), ClusterError> {
+async fn down_with_pod(
+    layout: &Layout,
+    dead: &[Part],
+    before: &BTreeSet<String>,
+) -> Result<(), ClusterError> {
     start_pod(&client(layout).await?, "left").await?;
     kill(layout, dead)?;
     down::down(layout).await?;
@@ -133,7 +139,8 @@ async fn down_again(layout: &Layout, before: &BTreeSet<String>) -> Result<(), Cl
 /// Kills a bring-up while it waits for the API server.
 async fn interrupted_up(layout: &Layout) -> Result<(), ClusterError> {
     let program = std::env::current_exe().what("find this program")?;
-    let mut half = Command::new(program).arg("up").stdout(Stdio::null()).spawn().what("start this program")?;
+    let mut half =
+        Command::new(program).arg("up").stdout(Stdio::null()).spawn().what("start this program")?;
     let begun = || async {
         let record = Record::read(layout, Part::ApiServer);
         record.map(drop).ok_or_else(|| "the API server was not started".to_owned())
@@ -176,7 +183,11 @@ async fn delete_pod(client: &Client, name: &str) -> Result<(), ClusterError> {
     wait_for_pod(client, name, |pod: Option<&Pod>| pod.is_none()).await
 }
 
-async fn wait_for_pod(client: &Client, name: &str, is: impl wait::Condition<Pod>) -> Result<(), ClusterError> {
+async fn wait_for_pod(
+    client: &Client,
+    name: &str,
+    is: impl wait::Condition<Pod>,
+) -> Result<(), ClusterError> {
     let waited = tokio::time::timeout(PATIENCE, wait::await_condition(pods(client), name, is)).await;
     match waited {
         Ok(Ok(_)) => Ok(()),

@@ -32,7 +32,8 @@ const FOLDERS: [&str; 18] = [
 ];
 
 /// Kernel settings that are compared.
-const SETTINGS: [&str; 4] = ["/proc/sys/kernel", "/proc/sys/kernel/keys", "/proc/sys/net/ipv4", "/proc/sys/vm"];
+const SETTINGS: [&str; 4] =
+    ["/proc/sys/kernel", "/proc/sys/kernel/keys", "/proc/sys/net/ipv4", "/proc/sys/vm"];
 
 /// Names of programs that only a cluster runs.
 const PROGRAMS: [&str; 5] = ["containerd", "etcd", "kube", "pause", "runc"];
@@ -83,7 +84,8 @@ fn cgroups(folder: &Path, depth: usize, lines: &mut BTreeSet<String>) {
 /// Settings that are numbers set by somebody; counters of the kernel's own change all the time.
 fn settings(folder: &Path) -> Vec<String> {
     let counters = ["ns_last_pid", "pty", "random", "perf", "tcp_fastopen_key", "nr_", "stat"];
-    let names = entries(folder).into_iter().filter(|name| !counters.iter().any(|counter| name.contains(counter)));
+    let names =
+        entries(folder).into_iter().filter(|name| !counters.iter().any(|counter| name.contains(counter)));
     names
         .filter_map(|name| {
             let value = fs::read_to_string(folder.join(&name)).ok()?;

@@ -32,7 +32,8 @@ pub async fn status(layout: &Layout) -> Status {
     let mut status = Status { lines: Vec::new(), up: layout.state().exists(), complaints: Vec::new() };
     if !status.up {
         status.lines.push(format!("the cluster is not up: there is no {}", layout.state().display()));
-        status.complaints = leftovers::list(layout).iter().map(|found| format!("left over: {found}")).collect();
+        status.complaints =
+            leftovers::list(layout).iter().map(|found| format!("left over: {found}")).collect();
         return status;
     }
     for part in Part::ALL {

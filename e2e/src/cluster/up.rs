@@ -141,7 +141,12 @@ impl Started {
 }
 
 /// Starts a part unless it runs as it should and works.
-async fn start(layout: &Layout, programs: &Programs, part: Part, settings: &Settings) -> Result<Started, ClusterError> {
+async fn start(
+    layout: &Layout,
+    programs: &Programs,
+    part: Part,
+    settings: &Settings,
+) -> Result<Started, ClusterError> {
     let line = part.command_line(layout, programs);
     let fingerprint = record::fingerprint(&line, settings.get(part.name()).map_or("", String::as_str));
     let known = Record::read(layout, part);
@@ -157,7 +162,8 @@ async fn start(layout: &Layout, programs: &Programs, part: Part, settings: &Sett
     }
     let log = record::log(layout, part);
     let home = [("HOME", layout.state().to_string_lossy().into_owned())];
-    let process = process::start(&line.program, &line.arguments, &home, &log).what(format!("start {}", part.name()))?;
+    let process =
+        process::start(&line.program, &line.arguments, &home, &log).what(format!("start {}", part.name()))?;
     Record { process, fingerprint }.write(layout, part).what("record a process")?;
     Ok(Started { part, process, news })
 }

@@ -24,7 +24,11 @@ impl Sandbox {
 
     async fn apply_one(&self, mut object: DynamicObject) -> Outcome {
         let types = object.types.clone().ok_or("an object in the YAML has no apiVersion and kind")?;
-        let name = object.metadata.name.clone().ok_or_else(|| format!("a {} in the YAML has no name", types.kind))?;
+        let name = object
+            .metadata
+            .name
+            .clone()
+            .ok_or_else(|| format!("a {} in the YAML has no name", types.kind))?;
         let kind = GroupVersionKind::try_from(&types)?;
         let (resource, capabilities) = discovery::pinned_kind(&self.client, &kind).await?;
         let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {

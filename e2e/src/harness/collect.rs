@@ -25,7 +25,11 @@ async fn events(sandbox: &Sandbox) -> Outcome {
     let mut events = sandbox.api::<Event>().list(&ListParams::default()).await?.items;
     let time = |event: &Event| {
         let last = event.last_timestamp.as_ref().map(|time| time.0);
-        last.or(event.event_time.as_ref().map(|time| time.0)).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+        last.or(event.event_time.as_ref().map(|time| time.0)).or(event
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0))
     };
     events.sort_by_key(time);
     let mut text = String::new();
@@ -33,7 +37,8 @@ async fn events(sandbox: &Sandbox) -> Outcome {
         let when = time(event).map(|time| time.to_string()).unwrap_or_default();
         let object = &event.involved_object;
         let (kind, name) = (object.kind.as_deref().unwrap_or("?"), object.name.as_deref().unwrap_or("?"));
-        let (reason, message) = (event.reason.as_deref().unwrap_or("?"), event.message.as_deref().unwrap_or(""));
+        let (reason, message) =
+            (event.reason.as_deref().unwrap_or("?"), event.message.as_deref().unwrap_or(""));
         writeln!(text, "{when} {kind} {name} {reason} (×{}): {message}", event.count.unwrap_or(1))?;
     }
     Ok(fs::write(sandbox.folder().join("events.txt"), text)?)
@@ -67,11 +72,13 @@ async fn objects(sandbox: &Sandbox) -> Outcome {
         for (resource, capabilities) in group.recommended_resources() {
             // Secrets are nobody's business, and events have a file of their own.
             let skipped = matches!(resource.kind.as_str(), "Secret" | "Event");
-            let listed = capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST);
+            let listed =
+                capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST);
             if skipped || !listed {
                 continue;
             }
-            let api: Api<DynamicObject> = Api::namespaced_with(sandbox.client(), sandbox.namespace(), &resource);
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(sandbox.client(), sandbox.namespace(), &resource);
             // Some kinds, such as metrics, are listed by servers that are not there.
             let Ok(list) = api.list(&ListParams::default()).await else { continue };
             for mut object in list {

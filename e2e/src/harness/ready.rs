@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-/// Every replica that the StatefulSet should have is ready and of its newest revision.
+/// Every replica that the `StatefulSet` should have is ready and of its newest revision.
 pub fn stateful_set(set: &StatefulSet) -> Result<(), String> {
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = set.status.as_ref().ok_or("its controller has not looked at it yet")?;
@@ -14,7 +14,10 @@ pub fn stateful_set(set: &StatefulSet) -> Result<(), String> {
     if ready == wanted && updated == wanted && status.replicas == wanted {
         return Ok(());
     }
-    Err(format!("of {wanted} replicas {ready} are ready, {updated} of the newest revision, {} there", status.replicas))
+    Err(format!(
+        "of {wanted} replicas {ready} are ready, {updated} of the newest revision, {} there",
+        status.replicas
+    ))
 }
 
 /// The pod is ready and not about to be removed.
@@ -23,11 +26,13 @@ pub fn pod(pod: &Pod) -> Result<(), String> {
         return Err("it is being removed".to_owned());
     }
     let status = pod.status.clone().unwrap_or_default();
-    let condition = status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == "Ready");
+    let condition =
+        status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == "Ready");
     if condition.is_some_and(|condition| condition.status == "True") {
         return Ok(());
     }
-    let containers: Vec<String> = status.container_statuses.unwrap_or_default().iter().map(container).collect();
+    let containers: Vec<String> =
+        status.container_statuses.unwrap_or_default().iter().map(container).collect();
     Err(format!("its phase is {}, {}", status.phase.unwrap_or_default(), containers.join(", ")))
 }
 

@@ -56,12 +56,17 @@ pub async fn request(
     let response = send(address, Request::builder().method(method).uri(path), body.into()).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_BYTES).collect();
-    let body = tokio::time::timeout(HEAD_LIMIT, body).await.map_err(|_| format!("{path}: the body did not end"))?;
+    let body =
+        tokio::time::timeout(HEAD_LIMIT, body).await.map_err(|_| format!("{path}: the body did not end"))?;
     let body = body.map_err(|error| format!("{method} {path}: {error}"))?.to_bytes();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-async fn send(address: SocketAddr, request: http::request::Builder, body: Bytes) -> Outcome<Response<Incoming>> {
+async fn send(
+    address: SocketAddr,
+    request: http::request::Builder,
+    body: Bytes,
+) -> Outcome<Response<Incoming>> {
     let request = request.header("host", address.to_string()).body(Full::new(body))?;
     let what = format!("{} {} at {address}", request.method(), request.uri());
     let exchange = async {
@@ -83,9 +88,12 @@ impl Stream {
     pub async fn open(address: SocketAddr, path: &str) -> Outcome<Self> {
         let request = Request::get(path).header("accept", "text/event-stream");
         let response = send(address, request, Bytes::new()).await?;
-        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind =
+            response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if response.status() != StatusCode::OK || !kind.starts_with("text/event-stream") {
-            return Err(format!("GET {path} at {address} answered {} with {kind:?}", response.status()).into());
+            return Err(
+                format!("GET {path} at {address} answered {} with {kind:?}", response.status()).into()
+            );
         }
         Ok(Self { body: response.into_body(), buffer: BytesMut::new() })
     }
@@ -94,7 +102,9 @@ impl Stream {
     /// A stream that is cut off, or silent for longer than `limit`, is an error.
     pub async fn next(&mut self, limit: Duration) -> Outcome<Next> {
         let limited = tokio::time::timeout(limit, self.read()).await;
-        limited.unwrap_or_else(|_| Err(format!("nothing came on the stream for {} s", limit.as_secs_f32()).into()))
+        limited.unwrap_or_else(|_| {
+            Err(format!("nothing came on the stream for {} s", limit.as_secs_f32()).into())
+        })
     }
 
     async fn read(&mut self) -> Outcome<Next> {
@@ -112,7 +122,9 @@ impl Stream {
                 None if self.buffer.is_empty() => return Ok(Next::End),
                 None => return Err(format!("the stream ended within an event: {:?}", self.buffer).into()),
                 Some(Err(error)) => return Err(format!("the stream was cut off: {error}").into()),
-                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Some(Ok(frame)) => {
+                    self.buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                }
             }
         }
     }
@@ -131,7 +143,9 @@ impl Stream {
 /// Fields of one event, by the rules of the WHATWG's HTML standard, section 9.2.6, for streams with bare line feeds.
 fn parse(block: &[u8]) -> Event {
     let mut event = Event::default();
-    for line in String::from_utf8_lossy(block).lines().filter(|line| !line.is_empty() && !line.starts_with(':')) {
+    for line in
+        String::from_utf8_lossy(block).lines().filter(|line| !line.is_empty() && !line.starts_with(':'))
+    {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {

@@ -36,7 +36,7 @@ impl Drop for Entrance {
 }
 
 impl Sandbox {
-    /// A way to a port of a Service: its ClusterIP in the cluster of this machine, a forwarded
+    /// A way to a port of a Service: its `ClusterIP` in the cluster of this machine, a forwarded
     /// port to one of its pods in any other. Waits until the Service has a pod that is ready.
     pub async fn enter(&self, service: &str, port: u16) -> Outcome<Entrance> {
         let deadline = Instant::now() + PATIENCE;
@@ -45,7 +45,9 @@ impl Sandbox {
             match limited.unwrap_or_else(|_| Err("no answer".into())) {
                 Ok(entrance) => return Ok(entrance),
                 Err(error) if Instant::now() >= deadline => {
-                    return Err(format!("no way to service {service} for {} s: {error}", PATIENCE.as_secs()).into());
+                    return Err(
+                        format!("no way to service {service} for {} s: {error}", PATIENCE.as_secs()).into()
+                    );
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
@@ -71,13 +73,16 @@ impl Sandbox {
         let slices = self.api::<EndpointSlice>().list(&selector).await?;
         let object = self.api::<Service>().get(service).await?;
         let ports = object.spec.and_then(|spec| spec.ports).unwrap_or_default();
-        let name = ports.into_iter().find(|known| known.port == i32::from(port)).ok_or("it has no such port")?.name;
+        let name =
+            ports.into_iter().find(|known| known.port == i32::from(port)).ok_or("it has no such port")?.name;
         for slice in slices {
             let mut ports = slice.ports.unwrap_or_default().into_iter();
-            let target = ports.find(|known| known.name.clone().unwrap_or_default() == name.clone().unwrap_or_default());
+            let target = ports
+                .find(|known| known.name.clone().unwrap_or_default() == name.clone().unwrap_or_default());
             let is_ready = |ready: Option<bool>| ready.unwrap_or(true);
             let mut endpoints = slice.endpoints.into_iter();
-            let endpoint = endpoints.find(|end| is_ready(end.conditions.as_ref().and_then(|state| state.ready)));
+            let endpoint =
+                endpoints.find(|end| is_ready(end.conditions.as_ref().and_then(|state| state.ready)));
             let pod = endpoint.and_then(|endpoint| endpoint.target_ref).and_then(|target| target.name);
             if let (Some(pod), Some(target)) = (pod, target.and_then(|target| target.port)) {
                 return Ok((pod, u16::try_from(target)?));

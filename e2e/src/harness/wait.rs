@@ -31,7 +31,12 @@ impl Sandbox {
         judge: impl Fn(&K) -> Result<(), String>,
     ) -> Result<K, WaitError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
     {
         let judge = |object: Option<K>| match object {
             None => Err("there is none".to_owned()),
@@ -43,9 +48,15 @@ impl Sandbox {
     /// Waits until an object is gone.
     pub async fn wait_until_gone<K>(&self, name: &str, limit: Duration) -> Result<(), WaitError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
     {
-        let judge = |object: Option<K>| object.map_or(Ok(()), |object| Err(format!("it is {:?}", object.meta())));
+        let judge =
+            |object: Option<K>| object.map_or(Ok(()), |object| Err(format!("it is {:?}", object.meta())));
         self.watch(name, limit, judge).await
     }
 
@@ -56,7 +67,12 @@ impl Sandbox {
         judge: impl Fn(Option<K>) -> Result<T, String>,
     ) -> Result<T, WaitError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
     {
         let mut last = "the API server did not answer".to_owned();
         let stream = watcher::watch_object(self.api::<K>(), name).default_backoff();

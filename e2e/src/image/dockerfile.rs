@@ -115,7 +115,9 @@ fn follow(
             let (name, value) = rest.split_once('=').ok_or("a label is written NAME=\"value\"")?;
             stage.run.labels.push((name.to_owned(), value.trim_matches('"').to_owned()));
         }
-        _ => return Err("a stage that becomes an image cannot have it; move it to the build stage".to_owned()),
+        _ => {
+            return Err("a stage that becomes an image cannot have it; move it to the build stage".to_owned());
+        }
     }
     Ok(())
 }
@@ -210,7 +212,9 @@ CMD ["--file", \
         let text = "FROM scratch AS thing\n\nRUN make\n";
         let error = stage(text, "thing", locate).unwrap_err();
         assert!(error.to_string().starts_with("line 3 of the Dockerfile, `RUN make`"), "{error}");
-        for bad in ["COPY --chmod=0644 a b /c/", "COPY a /b", "COPY --chmod=9 a /b", "CMD run", "COPY --link a /b"] {
+        for bad in
+            ["COPY --chmod=0644 a b /c/", "COPY a /b", "COPY --chmod=9 a /b", "CMD run", "COPY --link a /b"]
+        {
             let text = format!("FROM scratch AS thing\n{bad}\n");
             assert!(stage(&text, "thing", locate).is_err(), "{bad}");
         }

@@ -124,7 +124,12 @@ mod tests {
         let text = fs::read_to_string(project::root().join("Dockerfile")).unwrap();
         for image in ALL {
             let stage = dockerfile::stage(&text, image.name, |_, _| Ok(Source::Bytes(Vec::new()))).unwrap();
-            assert_eq!(stage.run.user, super::super::USER, "{}: not root, and the same everywhere", image.name);
+            assert_eq!(
+                stage.run.user,
+                super::super::USER,
+                "{}: not root, and the same everywhere",
+                image.name
+            );
             let program = stage.run.entrypoint.first().unwrap();
             assert!(program.ends_with(image.binary), "{}: starts {program}", image.name);
             assert!(stage.files.iter().any(|file| file.path == *program && file.mode == 0o755));

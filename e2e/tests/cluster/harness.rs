@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::ListParams;
 
-const MISSING_IMAGE: &str = r#"
+const MISSING_IMAGE: &str = r"
 apiVersion: v1
 kind: Pod
 metadata:
@@ -23,7 +23,7 @@ spec:
       image: localhost/revenprox/no-such-image:dev
       imagePullPolicy: Never
       securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: [ALL] } }
-"#;
+";
 
 #[test]
 fn a_wait_in_vain_says_what_it_saw_last() {
@@ -50,7 +50,8 @@ fn a_failed_test_leaves_a_folder_and_no_namespace() {
         harness::run("fails_on_purpose", async |sandbox| {
             sandbox.namespace().clone_into(&mut namespace);
             sandbox.apply(MISSING_IMAGE).await?;
-            let scheduled = |pod: &Pod| pod.status.as_ref().and_then(|status| status.container_statuses.clone());
+            let scheduled =
+                |pod: &Pod| pod.status.as_ref().and_then(|status| status.container_statuses.clone());
             let seen = |pod: &Pod| scheduled(pod).map(drop).ok_or_else(|| "not on a node".to_owned());
             sandbox.wait("stuck", Duration::from_secs(30), seen).await?;
             sandbox.wait("stuck", Duration::from_secs(1), ready::pod).await?;

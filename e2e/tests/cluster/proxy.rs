@@ -1,4 +1,4 @@
-//! The proxy's image as it would be run without an operator: a StatefulSet behind Services.
+//! The proxy's image as it would be run without an operator: a `StatefulSet` behind Services.
 
 use std::time::{Duration, Instant};
 
@@ -87,14 +87,17 @@ fn probes_answer_and_a_pod_is_ready_within_two_seconds() {
     });
 }
 
-/// Has the StatefulSet make a pod anew; returns the time from its creation until it is ready.
+/// Has the `StatefulSet` make a pod anew; returns the time from its creation until it is ready.
 async fn replace_pod(sandbox: &Sandbox, name: &str) -> Outcome<Duration> {
     let old = sandbox.api::<Pod>().get(name).await?.metadata.uid;
     sandbox.api::<Pod>().delete(name, &DeleteParams::default()).await?;
-    let is_new = |pod: &Pod| if pod.metadata.uid == old { Err("still the old one".to_owned()) } else { Ok(()) };
-    sandbox.wait::<Pod>(name, Duration::from_secs(60), is_new).await?;
+    let is_new =
+        |pod: &Pod| if pod.metadata.uid == old { Err("still the old one".to_owned()) } else { Ok(()) };
+    sandbox.wait::<Pod>(name, Duration::from_mins(1), is_new).await?;
     let created = Instant::now();
-    sandbox.wait::<Pod>(name, Duration::from_secs(60), |pod| is_new(pod).and_then(|()| ready::pod(pod))).await?;
+    sandbox
+        .wait::<Pod>(name, Duration::from_mins(1), |pod| is_new(pod).and_then(|()| ready::pod(pod)))
+        .await?;
     Ok(created.elapsed())
 }
 
@@ -104,7 +107,8 @@ fn deleting_a_pod_drains_it() {
         deploy(sandbox).await?;
         let entrance = sandbox.enter("proxy-1", 80).await?;
         let address = entrance.address;
-        let streams = (0..20).map(|index| async move { Stream::open(address, &format!("/events/room-{index}")).await });
+        let streams =
+            (0..20).map(|index| async move { Stream::open(address, &format!("/events/room-{index}")).await });
         let streams = try_join_all(streams).await?;
         sandbox.api::<Pod>().delete("proxy-1", &DeleteParams::default()).await?;
         let ends = streams.into_iter().map(|stream| end_in_good_order(stream, address));
@@ -126,6 +130,21 @@ struct End {
     saw_not_ready: bool,
 }
 
+#[test]
+fn a_pod_without_subscribers_ends_by_itself_at_once() {
+    harness::run("end", async |sandbox| {
+        deploy(sandbox).await?;
+        let deleted = Instant::now();
+        sandbox.api::<Pod>().delete("proxy-0", &DeleteParams::default()).await?;
+        let old = sandbox.api::<Pod>().get("proxy-0").await?.metadata.uid;
+        let is_new = |pod: &Pod| if pod.metadata.uid == old { Err("still there".to_owned()) } else { Ok(()) };
+        // Half of the time after which the kubelet kills it.
+        sandbox.wait::<Pod>("proxy-0", Duration::from_secs(15), is_new).await?;
+        println!("from deletion of a proxy pod to its end: {:?}", deleted.elapsed());
+        Ok(())
+    });
+}
+
 /// Reads a stream to its orderly end. By then the proxy must not say any more that it is ready.
 async fn end_in_good_order(mut stream: Stream, address: std::net::SocketAddr) -> Outcome<End> {
     let mut retry = None;
@@ -134,7 +153,11 @@ async fn end_in_good_order(mut stream: Stream, address: std::net::SocketAddr) ->
     }
     let answer = sse::request(address, "GET", "/readyz", "").await;
     if let Ok((status, body)) = &answer {
-        assert_eq!(*status, StatusCode::SERVICE_UNAVAILABLE, "a stream ended while the proxy was ready: {body}");
+        assert_eq!(
+            *status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "a stream ended while the proxy was ready: {body}"
+        );
     }
     let retry = retry.ok_or("a stream ended without a retry field")?;
     Ok(End { retry, saw_not_ready: answer.is_ok() })

@@ -1,8 +1,11 @@
 # Everything a person or a machine does here. Each target works by itself, straight after a clone.
 
 CARGO ?= cargo
+.DEFAULT_GOAL := run
 
-.PHONY: run build test test-fast lint fmt bench bench-peers cluster cluster-down setup
+.PHONY: run build test test-fast lint fmt bench bench-peers setup
+
+include e2e/e2e.mk
 
 ## Run the proxy for development, on this machine only and without authentication.
 run: setup
@@ -12,8 +15,8 @@ run: setup
 build: setup
 	$(CARGO) build --release --locked --workspace
 
-## All tests.
-test: test-fast
+## All tests: unit, integration, and end to end on a real Kubernetes (which needs root).
+test: test-fast test-e2e
 
 ## The tests that need neither a cluster nor root.
 test-fast: setup

@@ -68,10 +68,6 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
-    }
-
     pub(super) fn set_limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
         self.enforce();

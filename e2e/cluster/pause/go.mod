@@ -1,0 +1,3 @@
+module revenprox/e2e/pause
+
+go 1.24.0

@@ -1,0 +1,4 @@
+//! Tests that need a Kubernetes. `make test` and `cargo run -p e2e -- test` bring one up first.
+
+mod harness;
+mod proxy;

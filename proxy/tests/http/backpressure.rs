@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -44,7 +45,8 @@ fn number(data: &str) -> usize {
 fn publish_beside_a_healthy_one(proxy: &Proxy) {
     let mut healthy = proxy.subscribe("/events/a", "");
     thread::scope(|scope| {
-        let reader = scope.spawn(move || (0..EVENTS).map(|_| number(&healthy.next_data())).collect::<Vec<_>>());
+        let reader =
+            scope.spawn(move || (0..EVENTS).map(|_| number(&healthy.next_data())).collect::<Vec<_>>());
         for n in 0..EVENTS {
             proxy.publish("a", &event(n));
         }
@@ -138,9 +140,20 @@ fn publishers_may_wait_but_not_for_ever() {
 fn waiting_publishers_go_on_when_the_slow_one_reads() {
     let proxy = Proxy::start(&config("block", "backpressure_block_ms = 60000\n"));
     let mut slow = slow_subscriber(&proxy);
+    let published = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let publisher = scope.spawn(|| (0..EVENTS).for_each(|n| drop(proxy.publish("a", &event(n)))));
-        wait_until("a publisher to wait", || proxy.log_lines("does not keep up").is_empty());
+        let publisher = scope.spawn(|| {
+            for n in 0..EVENTS {
+                proxy.publish("a", &event(n));
+                published.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        wait_until("the publisher to wait", || {
+            let before = published.load(Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(300));
+            before > 0 && before == published.load(Ordering::SeqCst)
+        });
+        assert!(published.load(Ordering::SeqCst) < EVENTS);
         let numbers: Vec<_> = (0..EVENTS).map(|_| number(&slow.next_data())).collect();
         assert!(numbers.into_iter().eq(0..EVENTS));
         publisher.join().unwrap();
@@ -165,7 +178,9 @@ fn publish_until_one_waits(proxy: &Proxy) -> usize {
 fn keyed(n: usize) -> String {
     let data = event(n);
     let length = data.len();
-    format!("POST /events/a HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\nidempotency-key: {n}\r\n\r\n{data}")
+    format!(
+        "POST /events/a HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\nidempotency-key: {n}\r\n\r\n{data}"
+    )
 }
 
 #[test]

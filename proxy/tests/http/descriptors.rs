@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::support::{Client, Proxy, wait_until};
 
@@ -53,16 +53,25 @@ fn a_low_limit_is_kept_to_and_told() {
     });
 }
 
+/// Lets the process use only descriptors below `count` from now on; returns what was allowed before.
+fn limit_descriptors(proxy: &Proxy, count: u64) -> Rlimit {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(pid(proxy), Resource::Nofile, Rlimit { current: Some(count), maximum }).unwrap()
+}
+
+fn pid(proxy: &Proxy) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(proxy.pid()).unwrap())
+}
+
 #[test]
 fn without_any_descriptor_it_waits_for_one() {
     let proxy = Proxy::start("");
     let mut stream = proxy.subscribe("/events/a", "");
-    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap()).unwrap();
-    let none = Rlimit { current: Some(3), maximum: Some(10_000) };
-    let before = prlimit(Some(pid), Resource::Nofile, none).unwrap();
+    let before = limit_descriptors(&proxy, 3);
     let mut clients: Vec<_> = (0..5).map(|_| send_subscribe(&proxy)).collect();
-    assert!(load(&proxy) < 0.3, "the proxy is busy with accepting nobody");
-    prlimit(Some(pid), Resource::Nofile, Rlimit { maximum: Some(10_000), ..before }).unwrap();
+    let load = load(&proxy);
+    assert!(load < 0.3, "the proxy is busy with accepting nobody: {load}");
+    prlimit(pid(&proxy), Resource::Nofile, before).unwrap();
     for client in &mut clients {
         let head = client.head().expect("an answer");
         assert!([200, 503].contains(&head.status), "{head:?}");
@@ -73,14 +82,28 @@ fn without_any_descriptor_it_waits_for_one() {
 
 #[test]
 fn the_last_descriptor_is_for_saying_no() {
+    const LEFT_AT_MOST: usize = 30;
     let proxy = Proxy::start("");
-    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap()).unwrap();
-    // No number below the limit is free: descriptors have the lowest numbers that are.
-    let limit = Rlimit { current: Some(proxy.open_files() as u64), maximum: Some(10_000) };
-    prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+    limit_descriptors(&proxy, proxy.open_files() as u64 + 8);
+    let mut served = Vec::new();
+    loop {
+        let mut client = send_subscribe(&proxy);
+        let head = client.head().expect("an answer");
+        if head.status == 503 {
+            break;
+        }
+        served.push(client);
+        assert!(served.len() < LEFT_AT_MOST, "the limit is not there");
+    }
     for _ in 0..20 {
         let head = send_subscribe(&proxy).head().expect("an answer");
         assert_eq!((head.status, head.get("retry-after")), (503, Some("5")));
     }
-    assert!(load(&proxy) < 0.3);
+    let load = load(&proxy);
+    assert!(load < 0.3, "the proxy is busy with nobody: {load}");
+    // Those who leave make room for others.
+    served.clear();
+    wait_until("there to be room again", || {
+        send_subscribe(&proxy).head().is_some_and(|head| head.status == 200)
+    });
 }

@@ -40,7 +40,10 @@ fn check_farewell(bytes: &[u8]) -> u64 {
     let mut parser = Parser::new();
     let events = parser.feed(&text).unwrap();
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].event.as_str(), events[0].data.as_str()), ("revenprox-retry", "{\"reason\":\"draining\"}"));
+    assert_eq!(
+        (events[0].event.as_str(), events[0].data.as_str()),
+        ("revenprox-retry", "{\"reason\":\"draining\"}")
+    );
     parser.retry().unwrap()
 }
 

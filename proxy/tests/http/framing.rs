@@ -32,9 +32,8 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn name() -> impl Strategy<Value = Option<String>> {
-    let valid = |name: &String| {
-        name.len() <= 255 && !name.contains(['\r', '\n']) && !name.starts_with("revenprox-")
-    };
+    let valid =
+        |name: &String| name.len() <= 255 && !name.contains(['\r', '\n']) && !name.starts_with("revenprox-");
     prop::option::of(text().prop_map(|name| name.replace(['\r', '\n'], "")).prop_filter("valid", valid))
 }
 

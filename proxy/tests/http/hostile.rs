@@ -132,10 +132,8 @@ fn get(path: &str, headers: &str) -> Vec<u8> {
 }
 
 fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = request(
-        &format!("POST {path} HTTP/1.1"),
-        &format!("{headers}content-length: {}\r\n", body.len()),
-    );
+    let head =
+        request(&format!("POST {path} HTTP/1.1"), &format!("{headers}content-length: {}\r\n", body.len()));
     [head, body.to_vec()].concat()
 }
 

@@ -9,8 +9,7 @@ use crate::support::{Client, Proxy};
 const SUBSCRIBE: &str = "GET /events/a HTTP/1.1\r\nhost: x\r\n";
 
 /// One place for each address, so that two clients that count as one show.
-const PROXY_PROTOCOL: &str =
-    "[http]\nmax_connections_per_ip = 1\nheader_timeout_sec = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\nproxy_protocol = true\n";
+const PROXY_PROTOCOL: &str = "[http]\nmax_connections_per_ip = 1\nheader_timeout_sec = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\nproxy_protocol = true\n";
 
 /// A client at another address of the loopback network.
 fn connect_from(host: u8, proxy: &Proxy) -> Client {
@@ -109,8 +108,22 @@ fn who_is_not_trusted_speaks_for_itself() {
 #[test]
 fn headers_name_the_client_if_a_trusted_proxy_sends_them() {
     for (setting, header) in [
-        ("x-forwarded-for", ["x-forwarded-for: 192.0.2.1", "x-forwarded-for: 198.51.100.1, 192.0.2.1", "x-forwarded-for: 192.0.2.2"]),
-        ("forwarded", ["forwarded: for=192.0.2.1", "forwarded: for=198.51.100.1, for=\"192.0.2.1:5\";proto=https", "forwarded: For=192.0.2.2"]),
+        (
+            "x-forwarded-for",
+            [
+                "x-forwarded-for: 192.0.2.1",
+                "x-forwarded-for: 198.51.100.1, 192.0.2.1",
+                "x-forwarded-for: 192.0.2.2",
+            ],
+        ),
+        (
+            "forwarded",
+            [
+                "forwarded: for=192.0.2.1",
+                "forwarded: for=198.51.100.1, for=\"192.0.2.1:5\";proto=https",
+                "forwarded: For=192.0.2.2",
+            ],
+        ),
     ] {
         let proxy = Proxy::start(&format!(
             "[http]\nmax_connections_per_ip = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\nforwarded_header = \"{setting}\"\n"

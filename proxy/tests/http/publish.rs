@@ -44,7 +44,16 @@ fn name_and_retry_come_by_query_or_header() {
 fn line_ends_and_odd_characters_arrive() {
     let proxy = Proxy::start("");
     let mut stream = proxy.subscribe("/events/a", "");
-    let bodies = ["", "\n", " leading", "\u{feff}mark", "a\r\nb\rc\n", "zero\0", "id: 1\n\nevent: forged\ndata: x", "0\r\n\r\n"];
+    let bodies = [
+        "",
+        "\n",
+        " leading",
+        "\u{feff}mark",
+        "a\r\nb\rc\n",
+        "zero\0",
+        "id: 1\n\nevent: forged\ndata: x",
+        "0\r\n\r\n",
+    ];
     for body in bodies {
         proxy.publish("a", body);
     }
@@ -101,7 +110,8 @@ fn each_line_of_a_batch_has_its_result() {
     // Whatever is no string goes as the text it is.
     assert!(events.iter().map(|event| event.data.as_str()).eq(["text é\n", "{\"n\":[1, 2.50]}", "null"]));
     assert_eq!(events[1].event, "json");
-    let mixed = "{\"topic\":\"a\",\"data\":1}\nnonsense\n{\"topic\":\"\",\"data\":1}\n{\"topic\":\"b\",\"data\":2}";
+    let mixed =
+        "{\"topic\":\"a\",\"data\":1}\nnonsense\n{\"topic\":\"\",\"data\":1}\n{\"topic\":\"b\",\"data\":2}";
     let answer = proxy.post("/events", NDJSON, mixed);
     assert_eq!(answer.status, 207);
     let results = lines(&answer);
@@ -141,7 +151,8 @@ fn to_subscribe_is_not_to_publish() {
         assert_eq!((head, written), wanted, "{topic} {headers}");
     }
     assert_eq!(proxy.post("/events/a", "", "x").status, 401);
-    let batch = "{\"topic\":\"orders-1\",\"data\":1}\n{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"a\",\"data\":2}";
+    let batch =
+        "{\"topic\":\"orders-1\",\"data\":1}\n{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"a\",\"data\":2}";
     let answer = proxy.post("/events", &format!("{NDJSON}{some}"), batch);
     assert_eq!(answer.status, 207);
     let results = lines(&answer);

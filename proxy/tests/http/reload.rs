@@ -10,7 +10,9 @@ fn limits_origins_and_delays_change_under_a_stream() {
     let mut stream = proxy.subscribe("/events/a", "");
     let (events, end) = proxy.subscribe("/events/a", "").rest();
     assert_eq!((events[0].event.as_str(), end), ("revenprox-retry", End::Whole));
-    proxy.reconfigure("[http]\nmax_connections = 2\nretry_ms = 1234\ncors_allowed_origins = [\"https://a.example\"]\n");
+    proxy.reconfigure(
+        "[http]\nmax_connections = 2\nretry_ms = 1234\ncors_allowed_origins = [\"https://a.example\"]\n",
+    );
     wait_until("the origins to change", || {
         proxy.get("/events/", "").header("access-control-allow-origin").is_none()
     });
@@ -35,7 +37,9 @@ fn a_configuration_with_a_mistake_changes_nothing() {
 #[test]
 fn keys_are_exchanged_under_a_stream() {
     let with_key = |secret: &str| {
-        format!("[jwt_verifier]\nrequire_authentication = true\n[auth]\nkeys = [{{ algorithm = \"HS256\", secret = \"{secret}\" }}]\n")
+        format!(
+            "[jwt_verifier]\nrequire_authentication = true\n[auth]\nkeys = [{{ algorithm = \"HS256\", secret = \"{secret}\" }}]\n"
+        )
     };
     let other = SECRET.replace('a', "o");
     let proxy = Proxy::start(&with_key(SECRET));

@@ -32,7 +32,10 @@ fn the_last_id_may_be_named_in_three_ways() {
         (format!("/events/a?lastEventId={}", ids[1]), String::new()),
         (format!("/events/a?last_event_id={}", ids[1]), String::new()),
         // The header is what an EventSource knows now; the query is what it was made with.
-        (format!("/events/a?lastEventId={}&since=earliest", ids[3]), format!("last-event-id: {}\r\n", ids[1])),
+        (
+            format!("/events/a?lastEventId={}&since=earliest", ids[3]),
+            format!("last-event-id: {}\r\n", ids[1]),
+        ),
     ] {
         let mut stream = proxy.subscribe(&path, &header);
         assert_eq!(stream.take_data(3), ["2", "3", "4"], "{path}");

@@ -19,8 +19,10 @@ fn publish(proxy: &Proxy, publisher: usize, topics: &[&str]) -> Vec<String> {
     let mut ids = Vec::with_capacity(EVENTS);
     for n in 0..EVENTS {
         let (topic, data) = (topics[n % topics.len()], format!("{publisher} {n}"));
-        let request =
-            format!("POST /events/{topic} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{data}", data.len());
+        let request = format!(
+            "POST /events/{topic} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{data}",
+            data.len()
+        );
         client.send(request.as_bytes());
         let response = client.response();
         assert_eq!(response.status, 202, "{response:?}");

@@ -7,7 +7,8 @@ use crate::support::{Proxy, stream::End, token, unix_now, with_tokens};
 #[test]
 fn a_stream_ends_with_its_token() {
     let proxy = Proxy::start(&with_tokens("leeway_sec = 0\nexpiry_warning_sec = 2\n"));
-    let claims = |seconds: u64| json!({"sub": "s", "exp": unix_now() + seconds, "permissions": ["topic:read"]});
+    let claims =
+        |seconds: u64| json!({"sub": "s", "exp": unix_now() + seconds, "permissions": ["topic:read"]});
     let (short, long) = (token(&claims(4)), token(&claims(600)));
     let mut ends = proxy.subscribe("/events/a", &format!("authorization: Bearer {short}\r\n"));
     let mut stays = proxy.subscribe("/events/a", &format!("authorization: Bearer {long}\r\n"));

@@ -14,7 +14,18 @@ fn publish(headers: &str, body: &str) -> Vec<u8> {
 }
 
 fn lengths() -> Vec<Case> {
-    let bad = ["-1", "+1", "0x1", "1.0", "1 1", "one", "", "1, 2", "18446744073709551616", "99999999999999999999999"];
+    let bad = [
+        "-1",
+        "+1",
+        "0x1",
+        "1.0",
+        "1 1",
+        "one",
+        "",
+        "1, 2",
+        "18446744073709551616",
+        "99999999999999999999999",
+    ];
     let case = |length: &&str| {
         let bytes = publish(&format!("content-length: {length}\r\n"), "x");
         Case::new(format!("the length {length:?}"), bytes, &[400])
@@ -26,7 +37,8 @@ fn lengths() -> Vec<Case> {
         Case::new("two lengths, the longer one first", two(30, 1), &[400]),
         Case::new("the same length twice", two(1, 1), &[202]).or(&[400]),
         Case::new("a length of 4097", publish("content-length: 4097\r\n", ""), &[413]),
-        Case::new("a length of 2^63", publish("content-length: 9223372036854775808\r\n", ""), &[413]).or(&[400]),
+        Case::new("a length of 2^63", publish("content-length: 9223372036854775808\r\n", ""), &[413])
+            .or(&[400]),
         Case::new("a body of 4097 bytes", post("/events/a", "", &[b'x'; 4097]), &[413]),
         Case::new("a body of 1 MB", post("/events/a", "", &vec![b'x'; 1 << 20]), &[413]),
         Case::new("no length", publish("", ""), &[202]),
@@ -34,7 +46,11 @@ fn lengths() -> Vec<Case> {
         Case::new("a body that ends early", publish("content-length: 10\r\n", "short"), &[400])
             .or(&[])
             .then(Then::Close),
-        Case::new("a body longer than its length", publish("content-length: 1\r\n", "xGARBAGE\r\n\r\n"), &[202, 400]),
+        Case::new(
+            "a body longer than its length",
+            publish("content-length: 1\r\n", "xGARBAGE\r\n\r\n"),
+            &[202, 400],
+        ),
         Case::new(
             "a body that goes on as a request",
             publish("content-length: 1\r\n", "xGET /nothing HTTP/1.1\r\n\r\n"),
@@ -113,7 +129,11 @@ fn chunks() -> Vec<Case> {
     let extension = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(20_000));
     let trailers = (0..2000).map(|i| format!("t-{i}: x\r\n")).collect::<String>();
     cases.extend([
-        Case::new("a chunk of 4097 bytes", chunked(&format!("1001\r\n{}\r\n0\r\n\r\n", "x".repeat(4097))), &[413]),
+        Case::new(
+            "a chunk of 4097 bytes",
+            chunked(&format!("1001\r\n{}\r\n0\r\n\r\n", "x".repeat(4097))),
+            &[413],
+        ),
         Case::new("endless chunks", chunked(&"1\r\nx\r\n".repeat(5000)), &[413]),
         Case::new("a chunk of 2^64-1 bytes", chunked("ffffffffffffffff\r\nx"), &[413]).or(&[400]).or(&[408]),
         Case::new("chunks that stop", chunked("5\r\nhel"), &[408]),
@@ -129,7 +149,11 @@ fn subscribes() -> Vec<Case> {
     let with = |headers: &str, body: &str| [get("/events/a", headers), body.as_bytes().to_vec()].concat();
     vec![
         Case::new("a subscribe with a body", with("content-length: 1\r\n", "x"), &[400]),
-        Case::new("a subscribe with chunks", with("transfer-encoding: chunked\r\n", "1\r\nx\r\n0\r\n\r\n"), &[400]),
+        Case::new(
+            "a subscribe with chunks",
+            with("transfer-encoding: chunked\r\n", "1\r\nx\r\n0\r\n\r\n"),
+            &[400],
+        ),
         Case::new("a subscribe with a body to come", with("content-length: 1\r\n", ""), &[400]),
         Case::new("a request behind a subscribe", with("", SMUGGLED), &[200]),
         Case::new("garbage behind a subscribe", with("", &"\0".repeat(5000)), &[200]),
@@ -146,13 +170,19 @@ fn content() -> Vec<Case> {
         ("a surrogate", b"\xed\xa0\x80"),
         ("beyond Unicode", b"\xf4\x90\x80\x80"),
     ];
-    let mut cases: Vec<_> =
-        bodies.iter().map(|(name, body)| Case::new(format!("data {name}"), post("/events/a", "", body), &[400])).collect();
+    let mut cases: Vec<_> = bodies
+        .iter()
+        .map(|(name, body)| Case::new(format!("data {name}"), post("/events/a", "", body), &[400]))
+        .collect();
     cases.extend([
         Case::new("data of 2048 bytes", post("/events/a", "", &[b'x'; 2048]), &[202]),
         Case::new("data of 2049 bytes", post("/events/a", "", &[b'x'; 2049]), &[413]),
         Case::new("data with zeros", post("/events/a", "", b"a\0b"), &[202]),
-        Case::new("too much, if told to go on", post("/events/a", "expect: 100-continue\r\n", &[b'x'; 4097]), &[413]),
+        Case::new(
+            "too much, if told to go on",
+            post("/events/a", "expect: 100-continue\r\n", &[b'x'; 4097]),
+            &[413],
+        ),
     ]);
     cases
 }
@@ -161,7 +191,8 @@ fn batches() -> Vec<Case> {
     let ndjson = "content-type: application/x-ndjson\r\n";
     let batch = |lines: &[u8]| post("/events", ndjson, lines);
     let event = "{\"topic\":\"a\",\"data\":\"x\"}\n";
-    let typed = |content_type: &str| post("/events", &format!("content-type: {content_type}\r\n"), event.as_bytes());
+    let typed =
+        |content_type: &str| post("/events", &format!("content-type: {content_type}\r\n"), event.as_bytes());
     let mut cases = vec![
         Case::new("a batch without a type", post("/events", "", event.as_bytes()), &[415]),
         Case::new("a batch of JSON", typed("application/json"), &[415]),
@@ -171,8 +202,16 @@ fn batches() -> Vec<Case> {
         Case::new("a batch of 8", batch(event.repeat(8).as_bytes()), &[202]),
         Case::new("a batch of 9", batch(event.repeat(9).as_bytes()), &[413]),
         Case::new("a batch of 4097 bytes", batch(&[b' '; 4097]), &[413]),
-        Case::new("deep data", batch(format!("{{\"topic\":\"a\",\"data\":{}{}}}", "[".repeat(900), "]".repeat(900)).as_bytes()), &[202]),
-        Case::new("deep data that does not end", batch(format!("{{\"topic\":\"a\",\"data\":{}", "[".repeat(3000)).as_bytes()), &[207]),
+        Case::new(
+            "deep data",
+            batch(format!("{{\"topic\":\"a\",\"data\":{}{}}}", "[".repeat(900), "]".repeat(900)).as_bytes()),
+            &[202],
+        ),
+        Case::new(
+            "deep data that does not end",
+            batch(format!("{{\"topic\":\"a\",\"data\":{}", "[".repeat(3000)).as_bytes()),
+            &[207],
+        ),
         Case::new("a deep topic", batch(format!("{{\"topic\":{}", "{\"a\":".repeat(600)).as_bytes()), &[207]),
     ];
     let long = format!("{{\"topic\":\"a\",\"data\":1,\"key\":\"{}\"}}", "k".repeat(256));
@@ -202,8 +241,8 @@ fn batches() -> Vec<Case> {
         b"{\"topic\":\"a\",\"data\":\"x\",\"key\":\"\"}",
         long.as_bytes(),
     ];
-    cases.extend(lines.iter().map(|line| {
-        Case::new(format!("the line {}", line.escape_ascii()), batch(line), &[207])
-    }));
+    cases.extend(
+        lines.iter().map(|line| Case::new(format!("the line {}", line.escape_ascii()), batch(line), &[207])),
+    );
     cases
 }

@@ -60,7 +60,8 @@ fn methods() -> Vec<Case> {
 }
 
 fn paths() -> Vec<Case> {
-    let not_found = ["/", "/nothing", "/eventsx", "//events/a", "/Events/a", "/events%2Fa", "/metrics/x", "/?/events/a"];
+    let not_found =
+        ["/", "/nothing", "/eventsx", "//events/a", "/Events/a", "/events%2Fa", "/metrics/x", "/?/events/a"];
     let bad = [
         "/events",
         "/events/",
@@ -124,10 +125,22 @@ fn headers() -> Vec<Case> {
     let mut cases: Vec<_> = bad.iter().map(case).collect();
     cases.extend([
         Case::new("a header that is not ASCII", get("/health", "name: é\r\n"), &[200]),
-        Case::new("a header that is not UTF-8", b"GET /health HTTP/1.1\r\nhost: x\r\na: \xff\r\n\r\n".to_vec(), &[200]),
+        Case::new(
+            "a header that is not UTF-8",
+            b"GET /health HTTP/1.1\r\nhost: x\r\na: \xff\r\n\r\n".to_vec(),
+            &[200],
+        ),
         Case::new("bare line feeds", "GET /health HTTP/1.1\nhost: x\n\n", &[200]).or(&[400]),
-        Case::new("an upgrade to h2c", get("/health", "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAAA\r\n"), &[200]),
-        Case::new("an upgrade to WebSocket", get("/health", "connection: upgrade\r\nupgrade: websocket\r\n"), &[200]),
+        Case::new(
+            "an upgrade to h2c",
+            get("/health", "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAAA\r\n"),
+            &[200],
+        ),
+        Case::new(
+            "an upgrade to WebSocket",
+            get("/health", "connection: upgrade\r\nupgrade: websocket\r\n"),
+            &[200],
+        ),
     ]);
     cases
 }
@@ -144,12 +157,17 @@ fn limits() -> Vec<Case> {
         Case::new("a header of 1024 bytes", get("/health", &long(1020)), &[200]),
         Case::new("a header of 1025 bytes", get("/health", &long(1021)), &[413]),
         Case::new("a header of 30 kB", get("/health", &long(30_000)), &[431]),
-        Case::new("a header name of 1025 bytes", get("/health", &format!("{}: x\r\n", "n".repeat(1024))), &[413]),
+        Case::new(
+            "a header name of 1025 bytes",
+            get("/health", &format!("{}: x\r\n", "n".repeat(1024))),
+            &[413],
+        ),
         Case::new("a request line of 1024 bytes", get(&query(1024 - 21), ""), &[200]),
         Case::new("a request line of 1025 bytes", get(&query(1025 - 21), ""), &[413]),
         Case::new("a request line of 30 kB", get(&query(30_000), ""), &[431]).or(&[414]),
         Case::new("a request line of 100 kB", get(&query(100_000), ""), &[431]).or(&[414]),
-        Case::new("a method of 2000 bytes", request(&format!("{} / HTTP/1.1", "M".repeat(2000)), ""), &[413]).or(&[400]),
+        Case::new("a method of 2000 bytes", request(&format!("{} / HTTP/1.1", "M".repeat(2000)), ""), &[413])
+            .or(&[400]),
         Case::new("a head that never ends", "GET / HTTP/1.1\r\n".to_owned() + &many(20_000), &[431]),
         Case::new("a line that never ends", "G".repeat(200_000), &[431]).or(&[400]),
     ]
@@ -157,11 +175,20 @@ fn limits() -> Vec<Case> {
 
 fn parameters() -> Vec<Case> {
     let mut cases = Vec::new();
-    let accepts = ["text/html", "application/json, text/plain", "", ",", "text/event-stream;q=0", "event-stream", "\u{e9}"];
+    let accepts = [
+        "text/html",
+        "application/json, text/plain",
+        "",
+        ",",
+        "text/event-stream;q=0",
+        "event-stream",
+        "\u{e9}",
+    ];
     cases.extend(accepts.iter().map(|accept| {
         Case::new(format!("accepts {accept:?}"), get("/events/a", &format!("accept: {accept}\r\n")), &[406])
     }));
-    let sinces = ["", "5", "-5s", "5%20s", "latest", "5y", "1999", "2024-13-01T00:00:00Z", "99999999999999999999s"];
+    let sinces =
+        ["", "5", "-5s", "5%20s", "latest", "5y", "1999", "2024-13-01T00:00:00Z", "99999999999999999999s"];
     cases.extend(sinces.iter().map(|since| {
         Case::new(format!("since {since:?}"), get(&format!("/events/a?since={since}"), ""), &[400])
     }));
@@ -172,18 +199,46 @@ fn parameters() -> Vec<Case> {
     let long = "n".repeat(256);
     let names = ["a%0Ab", "a%0Db", "a%0D%0Adata:%20x", "revenprox-gap", "revenprox-", long.as_str()];
     cases.extend(names.iter().map(|name| {
-        Case::new(format!("the event name {name:?}"), post(&format!("/events/a?event={name}"), "", b"x"), &[400])
+        Case::new(
+            format!("the event name {name:?}"),
+            post(&format!("/events/a?event={name}"), "", b"x"),
+            &[400],
+        )
     }));
     let long = "k".repeat(256);
     cases.extend(["", "\t", "k\u{e9}y", long.as_str()].iter().map(|key| {
-        Case::new(format!("the key {key:?}"), post("/events/a", &format!("idempotency-key: {key}\r\n"), b"x"), &[400])
+        Case::new(
+            format!("the key {key:?}"),
+            post("/events/a", &format!("idempotency-key: {key}\r\n"), b"x"),
+            &[400],
+        )
     }));
     cases.extend([
-        Case::new("an event name by header that is not UTF-8", [&b"POST /events/a HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nrevenprox-event: \xff\r\n\r\n"[..]].concat(), &[400]),
-        Case::new("a reserved name by header", post("/events/a", "revenprox-event: revenprox-x\r\n", b"x"), &[400]),
+        Case::new(
+            "an event name by header that is not UTF-8",
+            [
+                &b"POST /events/a HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nrevenprox-event: \xff\r\n\r\n"
+                    [..],
+            ]
+            .concat(),
+            &[400],
+        ),
+        Case::new(
+            "a reserved name by header",
+            post("/events/a", "revenprox-event: revenprox-x\r\n", b"x"),
+            &[400],
+        ),
         Case::new("a bad retry by header", post("/events/a", "revenprox-retry: soon\r\n", b"x"), &[400]),
-        Case::new("an id that is not UTF-8", b"GET /events/a HTTP/1.1\r\nhost: x\r\nlast-event-id: \xff\xfe\r\n\r\n".to_vec(), &[200]),
-        Case::new("an id of 1000 bytes", get("/events/a", &format!("last-event-id: {}\r\n", "9".repeat(1000))), &[200]),
+        Case::new(
+            "an id that is not UTF-8",
+            b"GET /events/a HTTP/1.1\r\nhost: x\r\nlast-event-id: \xff\xfe\r\n\r\n".to_vec(),
+            &[200],
+        ),
+        Case::new(
+            "an id of 1000 bytes",
+            get("/events/a", &format!("last-event-id: {}\r\n", "9".repeat(1000))),
+            &[200],
+        ),
     ]);
     cases
 }

@@ -20,7 +20,8 @@ pub(super) fn cases(count: usize) -> Vec<Case> {
         get("/events?topic=a&topic=b&since=5m", ""),
         post("/events/a?event=tick&retry=5", "idempotency-key: k\r\n", b"data"),
         post("/events", "content-type: application/x-ndjson\r\n", b"{\"topic\":\"a\",\"data\":[1,\"x\"]}\n"),
-        b"POST /events/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n".to_vec(),
+        b"POST /events/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n"
+            .to_vec(),
     ];
     let mut random = numbers(0x5eed);
     let mut below = |n: usize| usize::try_from(random.next().unwrap() % n as u64).unwrap();

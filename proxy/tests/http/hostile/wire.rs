@@ -16,7 +16,11 @@ fn noise() -> Vec<Case> {
         Case::new("nothing", "", &[]),
         Case::new("nothing at all", "", &[]).then(Then::Close),
         Case::new("empty lines", "\r\n".repeat(100), &[]),
-        Case::new("empty lines before a request", [b"\r\n\r\n".to_vec(), get("/nothing", "")].concat(), &[404]),
+        Case::new(
+            "empty lines before a request",
+            [b"\r\n\r\n".to_vec(), get("/nothing", "")].concat(),
+            &[404],
+        ),
         Case::new("zeros", vec![0; 100], &[400]),
         Case::new("ones", vec![0xff; 20_000], &[400]),
         Case::new("noise", random, &[400]),
@@ -37,9 +41,8 @@ fn client_hello() -> Vec<u8> {
 
 fn http2() -> Vec<Case> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let with = |name: &str, rest: &[u8]| {
-        Case::new(name, [PREFACE, rest].concat(), &[]).then(Then::CloseBlindly)
-    };
+    let with =
+        |name: &str, rest: &[u8]| Case::new(name, [PREFACE, rest].concat(), &[]).then(Then::CloseBlindly);
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
@@ -92,7 +95,11 @@ fn pipelines() -> Vec<Case> {
         Case::new("fifty publishes at once", event.repeat(50), &[202; 50]),
         Case::new("a publish and a look", [event.clone(), health.clone()].concat(), &[202, 200]),
         Case::new("a look and a subscribe", [health.clone(), get("/events/a", "")].concat(), &[200, 200]),
-        Case::new("a request and garbage", [health.clone(), b"GARBAGE\r\n\r\n".to_vec()].concat(), &[200, 400]),
+        Case::new(
+            "a request and garbage",
+            [health.clone(), b"GARBAGE\r\n\r\n".to_vec()].concat(),
+            &[200, 400],
+        ),
         Case::new("a request after the last", [last, health.clone()].concat(), &[200]),
         Case::new("two and a half requests", [health.repeat(2), health[..9].to_vec()].concat(), &[200; 2]),
     ]

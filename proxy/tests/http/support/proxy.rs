@@ -178,8 +178,7 @@ impl Proxy {
     /// Subscribes by a path (`/events/a`), and reads the head of the stream.
     pub(crate) fn subscribe(&self, path: &str, headers: &str) -> Stream {
         let mut client = self.client();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n{headers}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n{headers}\r\n");
         client.send(request.as_bytes());
         Stream::begin(client)
     }
@@ -214,8 +213,7 @@ impl Proxy {
             const LISTENING: &str = "0A";
             let fields: Vec<_> = line.split_whitespace().collect();
             let port = u16::from_str_radix(fields[1].rsplit_once(':')?.1, 16).ok()?;
-            let wanted =
-                fields[3] == LISTENING && sockets.contains(fields[9]) && port != self.address.port();
+            let wanted = fields[3] == LISTENING && sockets.contains(fields[9]) && port != self.address.port();
             wanted.then_some(port)
         });
         SocketAddr::from(([127, 0, 0, 1], port.expect("there is a second listener")))

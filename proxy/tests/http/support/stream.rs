@@ -37,14 +37,7 @@ impl Stream {
         let head = client.head().expect("an answer");
         assert_eq!(head.status, 200, "{head:?}: {}", String::from_utf8_lossy(&client.buffer));
         assert_eq!(head.get("content-type"), Some("text/event-stream"), "{head:?}");
-        Self {
-            head,
-            client,
-            text: Vec::new(),
-            parser: Parser::new(),
-            events: VecDeque::new(),
-            ended: None,
-        }
+        Self { head, client, text: Vec::new(), parser: Parser::new(), events: VecDeque::new(), ended: None }
     }
 
     /// The next event; `None` at the end of the stream.

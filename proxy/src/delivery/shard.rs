@@ -97,10 +97,14 @@ impl Shard {
     pub(super) fn run(mut self) {
         let mut commands = Vec::new();
         let mut events = Vec::with_capacity(EVENTS);
-        while !self.stopped {
+        loop {
             self.inbox.take(&mut commands);
             for command in commands.drain(..) {
                 self.carry_out(command);
+            }
+            // Nobody would wake it any more.
+            if self.stopped {
+                return;
             }
             self.deliver_dirty();
             self.poll(&mut events);

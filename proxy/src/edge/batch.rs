@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Problem, Reply,
-    publish::{accept, accepted, read_body},
+    publish::{accept, accepted, check_key, read_body},
     reply::text_reply,
     service::Client,
 };
@@ -110,7 +110,8 @@ async fn publish_line(
     } else {
         raw.into()
     };
-    let id = accept(server, topic, line.event.as_deref(), &data, line.retry, line.key.as_deref()).await?;
+    let key = line.key.as_deref().map(check_key).transpose()?;
+    let id = accept(server, topic, line.event.as_deref(), &data, line.retry, key).await?;
     Ok(accepted(id, topic))
 }
 

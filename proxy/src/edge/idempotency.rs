@@ -30,6 +30,7 @@ struct State {
 }
 
 struct Known {
+    since: Instant,
     fingerprint: u64,
     id: Option<EventId>,
 }
@@ -37,7 +38,7 @@ struct Known {
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Nothing: publish, then [`Keys::done`] or [`Keys::failed`].
+    /// Nothing: make a [`Claim`] and publish.
     New,
     /// It was used for this event.
     Before(EventId),
@@ -45,6 +46,14 @@ pub enum Seen {
     InFlight,
     /// It was used for something else.
     Conflict,
+}
+
+/// A new key while its event is being published. Dropped before that is done, it gives the key back.
+pub struct Claim<'a> {
+    keys: &'a Keys,
+    topic: TopicId,
+    key: &'a str,
+    id: Option<EventId>,
 }
 
 // === impl Keys ===
@@ -75,7 +84,7 @@ impl Keys {
                 Known { id: None, .. } => Seen::InFlight,
             },
             Entry::Vacant(vacant) => {
-                vacant.insert(Known { fingerprint, id: None });
+                vacant.insert(Known { since: now, fingerprint, id: None });
                 state.order.push_back((now, topic, key.into()));
                 Seen::New
             }
@@ -83,14 +92,14 @@ impl Keys {
     }
 
     /// The publish for a claimed key has been accepted.
-    pub fn done(&self, topic: TopicId, key: &str, id: EventId) {
+    fn done(&self, topic: TopicId, key: &str, id: EventId) {
         if let Some(known) = self.state.lock().known.get_mut(&(topic, Box::from(key))) {
             known.id = Some(id);
         }
     }
 
     /// The publish for a claimed key has failed, so the key may be used again.
-    pub fn failed(&self, topic: TopicId, key: &str) {
+    fn failed(&self, topic: TopicId, key: &str) {
         self.state.lock().known.remove(&(topic, Box::from(key)));
     }
 
@@ -115,6 +124,29 @@ impl Default for Keys {
     }
 }
 
+// === impl Claim ===
+
+impl<'a> Claim<'a> {
+    /// For a key that was [`Seen::New`].
+    pub fn new(keys: &'a Keys, topic: TopicId, key: &'a str) -> Self {
+        Self { keys, topic, key, id: None }
+    }
+
+    /// The event has been accepted.
+    pub fn done(mut self, id: EventId) {
+        self.id = Some(id);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        match self.id {
+            Some(id) => self.keys.done(self.topic, self.key, id),
+            None => self.keys.failed(self.topic, self.key),
+        }
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -125,8 +157,12 @@ impl State {
                 break;
             }
             self.forgotten_early += u64::from(!expired);
-            if let Some((_, topic, key)) = self.order.pop_front() {
-                self.known.remove(&(topic, key));
+            if let Some((since, topic, key)) = self.order.pop_front()
+                && let Entry::Occupied(known) = self.known.entry((topic, key))
+                // A key that was given back may have been claimed again, and is in the queue once more.
+                && known.get().since == since
+            {
+                known.remove();
             }
         }
     }
@@ -151,12 +187,14 @@ mod tests {
         assert_eq!(claim(a, b"x", now), Seen::New);
         assert_eq!(claim(a, b"x", now), Seen::InFlight);
         assert_eq!(claim(b, b"x", now), Seen::New);
-        keys.failed(b, "k");
-        assert_eq!(claim(b, b"y", now), Seen::New);
-        keys.done(a, "k", id(1));
+        drop(Claim::new(&keys, b, "k"));
+        assert_eq!(claim(b, b"y", now + TTL / 2), Seen::New);
+        Claim::new(&keys, a, "k").done(id(1));
         assert_eq!(claim(a, b"x", now + TTL / 2), Seen::Before(id(1)));
         assert_eq!(claim(a, b"y", now + TTL / 2), Seen::Conflict);
         assert_eq!(claim(a, b"y", now + TTL), Seen::New);
+        // Its time began when it was claimed for the second time.
+        assert_eq!(claim(b, b"y", now + TTL), Seen::InFlight);
     }
 
     #[test]

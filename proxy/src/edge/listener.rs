@@ -123,8 +123,11 @@ async fn recover(error: &io::Error, listener: &TcpListener, spare: &Spare, serve
         Some(Errno::MFILE | Errno::NFILE) => {
             server.refusals.count(Passing::Descriptors);
             spare.release();
-            if let Ok(Ok((stream, _))) = timeout(FAILURE_PAUSE, listener.accept()).await {
-                refuse(stream).await;
+            match timeout(FAILURE_PAUSE, listener.accept()).await {
+                Ok(Ok((stream, _))) => refuse(stream).await,
+                // Somebody else has got the spare one, and the connection still waits.
+                Ok(Err(_)) => sleep(FAILURE_PAUSE).await,
+                Err(_) => {}
             }
             spare.take();
         }

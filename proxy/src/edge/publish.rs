@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{Problem, Reply, idempotency::Seen, query, reply::json_reply, service::Client};
+use super::{Problem, Reply, idempotency::{Claim, Seen}, query, reply::json_reply, service::Client};
 use crate::{
     auth::Action,
     event::{Event, EventId},
@@ -82,12 +82,11 @@ pub(super) async fn accept(
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
         }
         Seen::New => {
-            let published = append(server, topic, &block).await;
-            match &published {
-                Ok(event) => server.keys.done(id, key, *event),
-                Err(_) => server.keys.failed(id, key),
-            }
-            published
+            // The publisher may go away while delivery is behind, and with it this future.
+            let claim = Claim::new(&server.keys, id, key);
+            let event = append(server, topic, &block).await?;
+            claim.done(event);
+            Ok(event)
         }
     }
 }
@@ -125,6 +124,15 @@ pub(super) fn parse_retry(text: &str) -> Result<u32, Problem> {
         .ok_or_else(|| Problem::bad_request("retry is a number of milliseconds below 2^32"))
 }
 
+/// An idempotency key that is short enough to be remembered.
+pub(super) fn check_key(key: &str) -> Result<&str, Problem> {
+    let is_text = key.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+    if is_text && (1..=super::idempotency::KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(key);
+    }
+    Err(Problem::bad_request("an idempotency key is 1 to 255 visible ASCII characters"))
+}
+
 async fn append(server: &Server, topic: &TopicName, block: &[u8]) -> Published {
     let topic = server.hub.topic(topic);
     server
@@ -146,6 +154,6 @@ fn parameter(head: &Parts, query_name: &str, header: &str) -> Result<Option<Stri
 }
 
 fn parse_key(value: &http::HeaderValue) -> Result<&str, Problem> {
-    let key = value.to_str().ok().filter(|key| (1..=super::idempotency::KEY_BYTES_MAX).contains(&key.len()));
-    key.ok_or_else(|| Problem::bad_request("an idempotency key is 1 to 255 visible ASCII characters"))
+    // What is not text has no length that would do.
+    check_key(value.to_str().unwrap_or_default())
 }

@@ -115,6 +115,16 @@ impl FromStr for EventId {
 }
 
 impl EventId {
+    /// The greatest id below this one that the same clock could have given.
+    #[must_use]
+    pub fn predecessor(self) -> Self {
+        let counter_max = (1 << COUNTER_BITS) - 1;
+        match self.counter {
+            0 => Self { ms: self.ms.saturating_sub(1), counter: counter_max, ..self },
+            counter => Self { counter: counter - 1, ..self },
+        }
+    }
+
     /// Parses the text form. Only what [`fmt::Display`] prints is accepted, so ids compare as texts do.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() > ID_BYTES_MAX {
@@ -172,6 +182,14 @@ mod tests {
         clock.last.store((7 << COUNTER_BITS) | ((1 << COUNTER_BITS) - 1), Ordering::SeqCst);
         let id = clock.next(7);
         assert_eq!((id.ms, id.counter), (8, 0));
+    }
+
+    #[test]
+    fn a_predecessor_is_just_below() {
+        let id = |ms, counter| EventId { ms, counter, origin: Origin(1) };
+        assert_eq!(id(5, 3).predecessor(), id(5, 2));
+        assert_eq!(id(5, 0).predecessor(), id(4, (1 << COUNTER_BITS) - 1));
+        assert!(id(5, 0).predecessor() < id(5, 0));
     }
 
     #[test]

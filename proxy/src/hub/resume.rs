@@ -163,7 +163,9 @@ impl Hub {
             (false, _) => GapReason::Unknown,
         };
         let requested = text.chars().take(REQUESTED_CHARS_MAX).collect();
-        (position, Some(Gap { requested, oldest, reason, resumes_at: before.unwrap_or(reached) }))
+        // Nothing before the position, and yet a log, means that it begins at the oldest event.
+        let resumes_at = before.or(oldest.map(EventId::predecessor)).unwrap_or(reached);
+        (position, Some(Gap { requested, oldest, reason, resumes_at }))
     }
 
     /// Whether a topic that was forgotten, and may be back with an empty log, can have had events after `id`.

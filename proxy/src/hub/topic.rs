@@ -149,11 +149,12 @@ impl Topic {
             return None;
         }
         let id = clock.next(now_ms);
-        let kept = retention.per_topic.events > 0 || self.interest.load(Ordering::SeqCst) != 0;
+        let interested = self.interest.load(Ordering::SeqCst);
+        let kept = retention.per_topic.events > 0 || interested != 0;
         if !kept && log.is_none() {
             return Some(Appended { id, base: 0, allocated: 0, freed: 0 });
         }
-        let log = log.get_or_insert_default();
+        let log = log.get_or_insert_with(|| Box::new(TopicLog::awaited_by(interested)));
         let base = log.head().offset;
         let allocated = log.append(&id, after_id);
         let freed = log.trim(&self.bounds(retention), now_ms);

@@ -103,6 +103,14 @@ impl View {
 // === impl TopicLog ===
 
 impl TopicLog {
+    /// An empty log that shards, one bit each, have asked for before it was there. It keeps for them what they
+    /// have not looked at, from the first event on.
+    pub fn awaited_by(shards: u64) -> Self {
+        let used = u64::BITS - shards.leading_zeros();
+        let taken = (0..used).map(|shard| (shards >> shard & 1 == 1).then_some(0)).collect();
+        Self { taken, ..Self::default() }
+    }
+
     /// Appends one event and returns the bytes of memory allocated for it. `id` must be greater than every id
     /// in the log; `after_id` is the event's block without its id line.
     pub fn append(&mut self, id: &EventId, after_id: &[u8]) -> u64 {

@@ -1,0 +1,127 @@
+//! Those who are turned away, and how.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Client, Proxy, Response, Stream, stream::End, wait_until};
+
+const SUBSCRIBE: &str = "GET /events/a HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n";
+
+/// A connection from another address of the loopback network.
+fn connect_from(host: u8, proxy: &Proxy) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
+    socket.connect(&proxy.address.into()).unwrap();
+    Client::over(TcpStream::from(socket))
+}
+
+fn subscribe_from(host: u8, proxy: &Proxy) -> Stream {
+    let mut client = connect_from(host, proxy);
+    client.send(SUBSCRIBE.as_bytes());
+    Stream::begin(client)
+}
+
+/// Checks that a stream does nothing but ask its client to come back.
+fn check_turned_away(mut stream: Stream, reason: &str, retry: std::ops::RangeInclusive<u64>) {
+    let (events, end) = stream.rest();
+    assert_eq!((events.len(), end), (1, End::Whole), "{events:?}");
+    assert_eq!(events[0].event, "revenprox-retry");
+    let data: serde_json::Value = serde_json::from_str(&events[0].data).unwrap();
+    assert_eq!(data["reason"], reason);
+    assert!(stream.retry().is_some_and(|ms| retry.contains(&ms)), "{:?}", stream.retry());
+    assert_eq!(stream.last_event_id(), "");
+    assert_eq!(stream.head.get("cache-control"), Some("no-store"));
+    assert_eq!(stream.head.get("access-control-allow-origin"), Some("*"));
+    assert!(stream.client.is_at_end(), "the connection stays open");
+}
+
+fn check_status(answer: &Response, status: u16, wait: std::ops::RangeInclusive<u64>) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let after = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait.contains(&after), "{after}");
+}
+
+#[test]
+fn there_are_only_so_many_places() {
+    let proxy = Proxy::start("[http]\nmax_connections = 2\n");
+    let mut streams = [proxy.subscribe("/events/a", ""), proxy.subscribe("/events/b", "")];
+    check_turned_away(proxy.subscribe("/events/a", ""), "connections", 2_000..=6_000);
+    // Those who do not name an event stream are told by a status.
+    for accept in ["", "accept: */*\r\n", "accept: text/*\r\n"] {
+        check_status(&proxy.get("/events/a", accept), 503, 2..=6);
+    }
+    // Publishers need no place, and those who are in lose nothing.
+    proxy.publish("a", "x");
+    assert_eq!(streams[0].next_data(), "x");
+    assert_eq!(proxy.connections(), 2);
+    drop(streams);
+    wait_until("the places to be free", || proxy.connections() == 0);
+    proxy.subscribe("/events/a", "").wait_for_text("retry: 2000\n");
+}
+
+#[test]
+fn a_status_for_everybody_can_be_chosen() {
+    let proxy = Proxy::start("[http]\nmax_connections = 1\nrefuse_with = \"status\"\n");
+    let _stream = proxy.subscribe("/events/a", "");
+    check_status(&proxy.get("/events/a", "accept: text/event-stream\r\n"), 503, 2..=6);
+}
+
+#[test]
+fn an_address_has_only_so_many_places() {
+    let proxy = Proxy::start("[http]\nmax_connections_per_ip = 1\n");
+    let first = subscribe_from(1, &proxy);
+    check_turned_away(subscribe_from(1, &proxy), "connections", 2_000..=6_000);
+    subscribe_from(2, &proxy).wait_for_text("retry: 2000\n");
+    drop(first);
+    wait_until("the place to be free", || proxy.connections() == 0);
+    subscribe_from(1, &proxy).wait_for_text("retry: 2000\n");
+}
+
+#[test]
+fn an_address_may_try_only_so_often() {
+    let proxy = Proxy::start("[http]\nrate_limit_per_ip = 3\nrate_limit_window_sec = 3600\n");
+    for _ in 0..3 {
+        subscribe_from(1, &proxy).wait_for_text("retry: 2000\n");
+    }
+    check_turned_away(subscribe_from(1, &proxy), "rate", 1_000..=5_400_000);
+    check_status(&proxy.get("/events/a", ""), 429, 1..=5_400);
+    // It is subscribes that count, by address; malformed ones and everything else do not.
+    assert_eq!(proxy.get("/events/", "").status, 400);
+    for n in 0..10 {
+        proxy.publish("a", &n.to_string());
+    }
+    subscribe_from(2, &proxy).wait_for_text("retry: 2000\n");
+}
+
+#[test]
+fn a_window_ends() {
+    let proxy = Proxy::start("[http]\nrate_limit_per_ip = 1\nrate_limit_window_sec = 1\n");
+    let subscribe = || {
+        let mut client = proxy.client();
+        client.send(b"GET /events/a HTTP/1.1\r\nhost: x\r\n\r\n");
+        client.head().unwrap().status
+    };
+    wait_until("a refusal", || subscribe() == 429);
+    wait_until("the next window", || subscribe() == 200);
+}
+
+#[test]
+fn a_body_that_takes_too_long_is_given_up() {
+    let proxy = Proxy::start("[http]\nbody_timeout_sec = 1\n");
+    let mut client = proxy.client();
+    client.send(b"POST /events/a HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhe");
+    assert_eq!(client.response().status, 408);
+    assert!(client.is_at_end(), "what is left of the body is not taken for a request");
+}
+
+#[test]
+fn a_connection_without_requests_is_closed() {
+    let proxy = Proxy::start("[http]\nheader_timeout_sec = 1\nconnection_timeout_sec = 1\n");
+    let mut silent = proxy.client();
+    let mut polite = proxy.client();
+    polite.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!(polite.response().status, 200);
+    assert!(silent.is_at_end() && polite.is_at_end());
+}

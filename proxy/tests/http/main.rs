@@ -1,0 +1,18 @@
+//! Runs the real binary and talks to it over sockets, as clients, back ends, load balancers and attackers do.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod backpressure;
+mod descriptors;
+mod drain;
+mod framing;
+mod hostile;
+mod limits;
+mod proxied;
+mod publish;
+mod reload;
+mod replay;
+mod seam;
+mod subscribe;
+mod support;
+mod systemd;
+mod tokens;

@@ -103,6 +103,12 @@ impl View {
 // === impl TopicLog ===
 
 impl TopicLog {
+    /// An empty log that these shards, one bit each, have looked at already.
+    pub fn awaited_by(shards: u64) -> Self {
+        let seen = |shard| (shards >> shard & 1 != 0).then_some(0);
+        Self { taken: (0..u64::BITS - shards.leading_zeros()).map(seen).collect(), ..Self::default() }
+    }
+
     /// Appends one event and returns the bytes of memory allocated for it. `id` must be greater than every id
     /// in the log; `after_id` is the event's block without its id line.
     pub fn append(&mut self, id: &EventId, after_id: &[u8]) -> u64 {
@@ -286,6 +292,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_first_event_is_kept_for_those_who_await_it() {
+        let bounds = Bounds { events: 0, bytes: 0, age_ms: 0 };
+        let mut log = TopicLog::awaited_by(0b100);
+        log.append(&id(1), b"data: x\n\n");
+        log.trim(&bounds, 1000);
+        assert_eq!(log.take(2, Position::default()).start, Position::default());
+        log.trim(&bounds, 1000);
+        assert_eq!(log.tail(), log.head(), "all have seen it");
+    }
 
     const WIDE: Bounds = Bounds { events: u64::MAX, bytes: u64::MAX, age_ms: u64::MAX };
 

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod config;

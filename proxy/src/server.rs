@@ -20,6 +20,7 @@ pub use self::lifecycle::Phase;
 use crate::{
     admission::{self, Admission, Permit},
     auth::{self, Action, Authenticator, Grant, token_from_request},
+    canary::Canary,
     config::Config,
     delivery::Delivery,
     edge::{
@@ -49,6 +50,8 @@ pub struct Server {
     pub keys: Keys,
     /// Why subscribers were turned away.
     pub refusals: Refusals,
+    /// Tells whether events are delivered.
+    pub canary: Canary,
     /// What operators measure.
     pub metrics: Metrics,
     /// Connections that are with hyper.

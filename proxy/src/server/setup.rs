@@ -15,6 +15,7 @@ use super::{Phase, Refusals, Server};
 use crate::{
     admission::{Admission, AdmissionLimits},
     auth::{AuthSetupError, Authenticator},
+    canary::Canary,
     config::Config,
     delivery::{Command, Delivery, Settings, Stats},
     edge::idempotency::Keys,
@@ -63,6 +64,7 @@ impl Server {
             auth,
             keys: Keys::new(),
             refusals: Refusals::default(),
+            canary: Canary::new(),
             metrics: Metrics::new(registry),
             open_connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(descriptors),

@@ -76,6 +76,16 @@ impl Delivery {
         &self.inboxes[self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()]
     }
 
+    /// The inboxes of all shards, in their order.
+    pub(crate) fn all_inboxes(&self) -> &[Arc<Inbox>] {
+        &self.inboxes
+    }
+
+    /// Whether no shard's thread has ended.
+    pub fn is_alive(&self) -> bool {
+        self.threads.lock().iter().all(|thread| !thread.is_finished())
+    }
+
     /// Tells every shard the same.
     pub fn tell_all(&self, command: impl Fn() -> Command) {
         for inbox in &self.inboxes {

@@ -39,6 +39,9 @@ const STRIPES: usize = 64;
 /// How long a publisher waits for delivery to catch up before it is told to try again.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// How many events of the proxy's own are kept.
+const OWN_EVENTS_MAX: u64 = 16;
+
 /// How much history is kept, and how far a subscriber may fall behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -139,13 +142,31 @@ impl Hub {
 
     /// As [`publish`](Self::publish), or `None` at once if delivery is behind.
     pub fn try_publish(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
-        let retention = self.retention.get();
-        let appended = topic.append(after_id, &retention, &self.clock, now_ms())?;
+        let id = self.append(topic, after_id, &self.retention.get())?;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        Some(id)
+    }
+
+    /// A topic for the proxy's own use, which nobody finds by its name.
+    pub(crate) fn reserved_topic(name: &'static str) -> Arc<Topic> {
+        let name = TopicName::reserved(name);
+        let id = TopicId::of(&name);
+        Arc::new(Topic::new(name, id))
+    }
+
+    /// Sends an event of the proxy's own the way of all others. It is not counted, and only a few are kept, for
+    /// shards that have yet to join. `None` if delivery is behind.
+    pub(crate) fn publish_own(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
+        let per_topic = Bounds { events: OWN_EVENTS_MAX, bytes: u64::MAX, age_ms: u64::MAX };
+        self.append(topic, after_id, &Retention { per_topic, ..self.retention.get() })
+    }
+
+    fn append(&self, topic: &Arc<Topic>, after_id: &[u8], retention: &Retention) -> Option<EventId> {
+        let appended = topic.append(after_id, retention, &self.clock, now_ms())?;
         if appended.allocated > 0 {
             self.budget.allocated(topic, appended.base, appended.allocated);
         }
         self.budget.freed(appended.freed);
-        self.accepted.fetch_add(1, Ordering::Relaxed);
         self.wake(topic);
         Some(appended.id)
     }

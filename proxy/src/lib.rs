@@ -3,6 +3,7 @@
 mod admin;
 pub mod admission;
 pub mod auth;
+pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -22,7 +22,7 @@ pub async fn answer(server: &Arc<Server>, head: &Parts) -> Option<Reply> {
     }
     match head.uri.path() {
         "/health" => Some(health(server)),
-        "/livez" => Some(text_reply(StatusCode::OK, "text/plain", "ok\n")),
+        "/livez" => Some(live(server)),
         "/readyz" => Some(ready(server).await),
         "/metrics" if server.config().metrics_enabled => Some(metrics(server).await),
         _ => None,
@@ -36,6 +36,15 @@ fn health(server: &Server) -> Reply {
         "uptime_seconds": server.uptime().as_secs(),
     });
     json_reply(StatusCode::OK, &body)
+}
+
+/// A shard that is gone does not come back, so only a new process helps.
+fn live(server: &Server) -> Reply {
+    if server.delivery.is_alive() {
+        text_reply(StatusCode::OK, "text/plain", "ok\n")
+    } else {
+        text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "a delivery shard has ended\n")
+    }
 }
 
 async fn metrics(server: &Arc<Server>) -> Reply {
@@ -59,5 +68,8 @@ async fn ready(server: &Arc<Server>) -> Reply {
     if server.phase() != Phase::Serving {
         return text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n");
     }
-    text_reply(StatusCode::OK, "text/plain", "ok\n")
+    match server.canary.sing(&server.hub, &server.delivery).await {
+        Ok(_) => text_reply(StatusCode::OK, "text/plain", "ok\n"),
+        Err(why) => text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),
+    }
 }

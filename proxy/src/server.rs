@@ -20,6 +20,7 @@ pub use self::lifecycle::Phase;
 use crate::{
     admission::{self, Admission, Permit},
     auth::{self, Action, Authenticator, Grant, token_from_request},
+    canary::Canary,
     config::{Config, Secret},
     delivery::Delivery,
     edge::{
@@ -55,6 +56,8 @@ pub struct Server {
     pub pressure: Pressure,
     /// Why subscribers were turned away.
     pub refusals: Refusals,
+    /// Tells whether events are delivered.
+    pub canary: Canary,
     /// What operators measure.
     pub metrics: Metrics,
     /// Connections that are with hyper.

@@ -98,6 +98,11 @@ impl TopicName {
         Self::new(&percent_decode_str(segment).decode_utf8().map_err(|_| TopicError::NotUtf8)?)
     }
 
+    /// A name that no client can spell, because it begins with a control character.
+    pub(crate) fn reserved(name: &'static str) -> Self {
+        Self(format!("\0{name}").into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,7 +4,7 @@
 //! the rest is a loop of sends. Everyone else (who fell behind, begins with a replay, or has several topics)
 //! is served by [`Shard::catch_up`] from its own position.
 
-use std::iter;
+use std::{iter, time::Instant};
 
 use slab::Slab;
 use smallvec::SmallVec;
@@ -17,8 +17,8 @@ use super::{
     stats::{CutReason, Stats},
 };
 use crate::{
-    hub::{now_ms, resume::slow_gap},
-    log::{Position, Record, View, record::records},
+    hub::resume::slow_gap,
+    log::{Position, View, record::records},
 };
 
 /// Whole events on their way to one subscriber.
@@ -36,8 +36,8 @@ impl Shard {
     /// Serves all topics that have news.
     pub(super) fn deliver_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
-        for local in dirty.drain(..) {
-            self.deliver(local);
+        for (local, since) in dirty.drain(..) {
+            self.deliver(local, Some(since));
         }
         self.dirty = dirty;
         let mut merging = std::mem::take(&mut self.merging);
@@ -51,8 +51,8 @@ impl Shard {
         self.merging = merging;
     }
 
-    /// Serves the subscribers of one topic with what is new in its log.
-    pub(super) fn deliver(&mut self, local: u32) {
+    /// Serves the subscribers of one topic with what is new in its log, at the latest since `since`.
+    pub(super) fn deliver(&mut self, local: u32, since: Option<Instant>) {
         let Some(entry) = self.locals.get_mut(local as usize) else { return };
         entry.topic.clear_dirty(self.number);
         let from = entry.at;
@@ -60,21 +60,27 @@ impl Shard {
         debug_assert_eq!(view.start, from, "a log keeps what a shard has not seen");
         entry.at = view.head;
         self.hub.made_room();
-        self.fan_out(local, &view);
+        let deliveries = self.fan_out(local, &view);
+        if let Some(since) = since {
+            self.stats.delivered(since.elapsed(), deliveries);
+        }
         if self.locals[local as usize].behind > 0 {
             self.enforce_lag(local);
         }
     }
 
-    fn fan_out(&mut self, local: u32, view: &View) {
+    /// Returns how many deliveries were tried: events times subscribers that keep up.
+    fn fan_out(&mut self, local: u32, view: &View) -> u64 {
         let now = self.now();
         let parts = view.parts();
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let (mut served, mut others) = (0, Vec::new());
+        let mut skipped = 0;
         for member in &self.locals[local as usize].members {
             let sub = &mut self.subs[*member as usize];
             let conn = &mut self.conns[sub.conn as usize];
             if conn.blocked {
+                skipped += 1;
                 continue;
             }
             if conn.several {
@@ -82,6 +88,7 @@ impl Shard {
                 continue;
             }
             if conn.form == Form::Raw {
+                skipped += u64::from(!conn.sink.is_counted());
                 others.push(sub.conn);
                 continue;
             }
@@ -105,10 +112,7 @@ impl Shard {
         for key in others {
             self.catch_up(key);
         }
-        if let Some(first) = Record::at(parts[0], 0) {
-            let deliveries = events * self.locals[local as usize].members.len() as u64;
-            self.stats.delivered(&first.id(parts[0]), now_ms(), deliveries);
-        }
+        events * (self.locals[local as usize].members.len() as u64).saturating_sub(skipped)
     }
 
     /// Writes to one subscriber until it is up to date or its sink is full.
@@ -137,7 +141,9 @@ impl Shard {
             };
             if written > 0 {
                 conn.last_write = now;
-                Stats::add(&self.stats.bytes, written as u64);
+                if conn.sink.is_counted() {
+                    Stats::add(&self.stats.bytes, written as u64);
+                }
             }
             if written < rest.len() {
                 conn.outbox = Some(Box::new(Outbox { bytes: rest[written..].to_vec() }));
@@ -240,7 +246,9 @@ fn settle(subs: &mut Slab<Sub>, conn: &mut Conn, mut written: usize, pieces: &[P
             written = 0;
             end
         };
-        Stats::add(&stats.events, end.seq - sub.cursor.seq);
+        if conn.sink.is_counted() {
+            Stats::add(&stats.events, end.seq - sub.cursor.seq);
+        }
         sub.cursor = end;
     }
 }

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -22,8 +22,8 @@ use crate::hub::Topic;
 pub enum Command {
     /// Take over a subscriber.
     Subscribe(Box<NewSubscriber>),
-    /// Look at a topic's log. At most one of these waits for each topic.
-    Dirty(Arc<Topic>),
+    /// Look at a topic's log, which has had news since then. At most one of these waits for each topic.
+    Dirty(Arc<Topic>, Instant),
     /// A pipe that was full has room, or its reader is gone. At most one of these waits for each pipe.
     Pipe(Arc<Pipe>),
     /// Use other settings.
@@ -100,7 +100,7 @@ impl Inbox {
 
     /// A topic has events that the shard has not been told of.
     pub fn dirty(&self, topic: Arc<Topic>) {
-        self.push(Command::Dirty(topic));
+        self.push(Command::Dirty(topic, Instant::now()));
     }
 
     /// Takes everything that waits.

@@ -29,6 +29,8 @@ pub struct Pipe {
     inbox: Arc<Inbox>,
     /// The slab index that the shard has given to the subscriber, or [`NO_KEY`].
     key: AtomicU32,
+    /// Whether there is a client at the other end.
+    counted: bool,
 }
 
 /// No slab index yet, or no longer.
@@ -54,9 +56,22 @@ pub struct PipeBody {
 impl Pipe {
     /// A pipe from the shard behind `inbox`, and its reading end.
     pub fn new(inbox: &Arc<Inbox>) -> (Arc<Self>, PipeBody) {
-        let pipe =
-            Arc::new(Self { state: Mutex::default(), inbox: Arc::clone(inbox), key: AtomicU32::new(NO_KEY) });
+        Self::with(inbox, true)
+    }
+
+    /// A pipe that the proxy reads itself: statistics and lists leave it out, and it gets no keepalives.
+    pub(crate) fn uncounted(inbox: &Arc<Inbox>) -> (Arc<Self>, PipeBody) {
+        Self::with(inbox, false)
+    }
+
+    fn with(inbox: &Arc<Inbox>, counted: bool) -> (Arc<Self>, PipeBody) {
+        let (state, inbox, key) = (Mutex::default(), Arc::clone(inbox), AtomicU32::new(NO_KEY));
+        let pipe = Arc::new(Self { state, inbox, key, counted });
         (Arc::clone(&pipe), PipeBody { pipe, held: None })
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted
     }
 
     pub(super) fn key(&self) -> u32 {

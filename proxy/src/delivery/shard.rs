@@ -45,8 +45,8 @@ pub(super) struct Shard {
     /// Finds the entry of a topic in `locals`.
     index: HashTable<u32>,
     hasher: RandomState,
-    /// Topics with news, as indexes of `locals`.
-    pub(super) dirty: Vec<u32>,
+    /// Topics with news, as indexes of `locals`, and since when.
+    pub(super) dirty: Vec<(u32, Instant)>,
     /// Connections with several topics of which one has news.
     pub(super) merging: Vec<u32>,
     /// Connections to end once nobody iterates over them.
@@ -116,7 +116,7 @@ impl Shard {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Subscribe(subscriber) => self.add(*subscriber),
-            Command::Dirty(topic) => self.mark_dirty(&topic),
+            Command::Dirty(topic, since) => self.mark_dirty(&topic, since),
             Command::Pipe(pipe) => match pipe.key() {
                 NO_KEY => {}
                 key if pipe.is_abandoned() => self.end(key, CutReason::Hangup),
@@ -194,9 +194,10 @@ impl Shard {
             stuck_since: 0,
         };
         let registered = self.register(&conn.sink, key);
+        if conn.sink.is_counted() {
+            self.stats.joined();
+        }
         self.conns.insert(conn);
-        Stats::add(&self.stats.connected, 1);
-        self.stats.active.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         for (topic, cursor) in terms.topics {
             self.join(key, topic, cursor);
         }
@@ -233,7 +234,7 @@ impl Shard {
         }
         let local = self.local_of(topic);
         // Whoever keeps up is at the same place; the newcomer may have looked at the log after the shard did.
-        self.deliver(local);
+        self.deliver(local, None);
         let members = &mut self.locals[local as usize].members;
         let sub = Sub {
             conn,
@@ -272,11 +273,11 @@ impl Shard {
         }
     }
 
-    fn mark_dirty(&mut self, topic: &Arc<Topic>) {
+    fn mark_dirty(&mut self, topic: &Arc<Topic>, since: Instant) {
         let hash = std::hash::BuildHasher::hash_one(&self.hasher, topic.id());
         let found = self.index.find(hash, |i| Arc::ptr_eq(&self.locals[*i as usize].topic, topic));
         match found {
-            Some(local) => self.dirty.push(*local),
+            Some(local) => self.dirty.push((*local, since)),
             // The last subscriber has left meanwhile.
             None => topic.clear_dirty(self.number),
         }
@@ -293,10 +294,11 @@ impl Shard {
             pipe.set_key(NO_KEY);
         }
         conn.sink.finish();
-        self.stats.ended(reason);
-        self.stats.active.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        if !conn.sink.is_counted() {
+            return;
+        }
         let seconds = u64::from(self.now() - conn.opened) * u64::from(TICK.subsec_millis()) / 1000;
-        self.stats.duration.observe(seconds, 1);
+        self.stats.left(reason, seconds);
         tracing::debug!(address = %conn.address(), subject = conn.subject(), seconds, reason = reason.as_str(), "stream ended");
     }
 

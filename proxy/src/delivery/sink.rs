@@ -52,6 +52,14 @@ impl Sink {
         }
     }
 
+    /// Whether there is a client at the other end.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            Self::Pipe(pipe) => pipe.is_counted(),
+        }
+    }
+
     /// Ends the stream after what has been written.
     pub fn finish(&self) {
         match self {

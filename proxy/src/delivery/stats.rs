@@ -1,8 +1,9 @@
 //! Counters that the shards keep and others read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::event::EventId;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// Why the proxy ended a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +44,16 @@ pub struct Stats {
     /// Streams that ended, by reason.
     pub ended: [AtomicU64; CutReason::ALL.len()],
     /// From acceptance by this instance to the last write of a batch.
-    pub latency: Histogram<{ LATENCY_MS.len() }>,
+    pub latency: Histogram<{ LATENCY_US.len() }>,
     /// How long subscribers stayed.
     pub duration: Histogram<{ DURATION_S.len() }>,
 }
 
-/// Upper bounds of the latency buckets, in milliseconds.
-pub const LATENCY_MS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
+/// Upper bounds of the latency buckets, in microseconds.
+pub const LATENCY_US: [u64; 16] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000,
+];
 
 /// Upper bounds of the duration buckets, in seconds.
 pub const DURATION_S: [u64; 10] = [1, 10, 30, 60, 300, 900, 3_600, 14_400, 43_200, 86_400];
@@ -100,13 +104,24 @@ impl Stats {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
-    pub(super) fn ended(&self, reason: CutReason) {
-        Self::add(&self.ended[reason as usize], 1);
+    /// A subscriber has come.
+    pub(super) fn joined(&self) {
+        Self::add(&self.connected, 1);
+        Self::add(&self.active, 1);
     }
 
-    /// A batch of `deliveries` that began with the event `first` has been written.
-    pub(super) fn delivered(&self, first: &EventId, now_ms: u64, deliveries: u64) {
-        self.latency.observe(now_ms.saturating_sub(first.ms), deliveries);
+    /// A subscriber has gone after some time.
+    pub(super) fn left(&self, reason: CutReason, seconds: u64) {
+        Self::add(&self.ended[reason as usize], 1);
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.duration.observe(seconds, 1);
+    }
+
+    /// A batch of `deliveries` has been written, whose first event was accepted this long ago.
+    pub(super) fn delivered(&self, ago: Duration, deliveries: u64) {
+        if deliveries > 0 {
+            self.latency.observe(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX), deliveries);
+        }
     }
 }
 
@@ -138,9 +153,9 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-impl Default for Histogram<{ LATENCY_MS.len() }> {
+impl Default for Histogram<{ LATENCY_US.len() }> {
     fn default() -> Self {
-        Self::new(LATENCY_MS)
+        Self::new(LATENCY_US)
     }
 }
 

@@ -103,7 +103,9 @@ impl Shard {
     }
 
     fn due(&self, key: u32, now: u32) -> Due {
-        let Some(conn) = self.conns.get(key as usize) else { return Due::Nothing };
+        let Some(conn) = self.conns.get(key as usize).filter(|conn| conn.sink.is_counted()) else {
+            return Due::Nothing;
+        };
         let ticks = |time: Duration| u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
         let share = spread(key);
         let idle = now.saturating_sub(conn.last_write);
@@ -188,7 +190,7 @@ impl Shard {
 
     /// Describes all connections, as far as the receiver takes them.
     pub(super) fn list(&self, sender: &tokio::sync::mpsc::Sender<SubscriberInfo>) {
-        for (key, conn) in &self.conns {
+        for (key, conn) in self.conns.iter().filter(|(_, conn)| conn.sink.is_counted()) {
             let mut topics = Vec::new();
             let mut next = conn.first_sub;
             while next != NONE {

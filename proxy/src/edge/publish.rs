@@ -8,7 +8,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{Problem, Reply, idempotency::{Claim, Seen}, query, reply::json_reply, service::Client};
+use super::{
+    Problem, Reply,
+    idempotency::{Claim, Seen},
+    query,
+    reply::json_reply,
+    service::Client,
+};
 use crate::{
     auth::Action,
     event::{Event, EventId},

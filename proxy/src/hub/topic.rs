@@ -149,12 +149,13 @@ impl Topic {
             return None;
         }
         let id = clock.next(now_ms);
-        let interested = self.interest.load(Ordering::SeqCst);
-        let kept = retention.per_topic.events > 0 || interested != 0;
+        let interest = self.interest.load(Ordering::SeqCst);
+        let kept = retention.per_topic.events > 0 || interest != 0;
         if !kept && log.is_none() {
             return Some(Appended { id, base: 0, allocated: 0, freed: 0 });
         }
-        let log = log.get_or_insert_with(|| Box::new(TopicLog::awaited_by(interested)));
+        // A shard that looked before there was a log is to see the first event, however little is kept.
+        let log = log.get_or_insert_with(|| Box::new(TopicLog::awaited_by(interest)));
         let base = log.head().offset;
         let allocated = log.append(&id, after_id);
         let freed = log.trim(&self.bounds(retention), now_ms);

@@ -295,6 +295,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_first_event_is_kept_for_those_who_await_it() {
+        let bounds = Bounds { events: 0, bytes: 0, age_ms: 0 };
+        let mut log = TopicLog::awaited_by(0b100);
+        log.append(&id(1), b"data: x\n\n");
+        log.trim(&bounds, 1000);
+        assert_eq!(log.take(2, Position::default()).start, Position::default());
+        log.trim(&bounds, 1000);
+        assert_eq!(log.tail(), log.head(), "all have seen it");
+    }
+
     const WIDE: Bounds = Bounds { events: u64::MAX, bytes: u64::MAX, age_ms: u64::MAX };
 
     fn id(n: u64) -> EventId {

@@ -78,8 +78,10 @@ mod tests {
 
     #[test]
     fn older_names_show_the_same_numbers() {
-        let mut reading =
-            Reading { latency: Buckets { bounded: vec![(2, 3)], beyond: 0, sum: 5 }, ..Reading::default() };
+        let mut reading = Reading {
+            latency: Buckets { bounded: vec![(2_000, 3)], beyond: 0, sum: 5_000 },
+            ..Reading::default()
+        };
         reading.refused[0] = 2;
         reading.refused[3] = 5;
         let text = prometheus::TextEncoder::new().encode_to_string(&aliases(&families(&reading))).unwrap();

@@ -71,7 +71,7 @@ fn messages(all: &mut Families, r: &Reading) {
         "From the acceptance of an event by this instance until it had been written to all subscribers of a \
          shard that keep up, counted once for each of them; the events of one batch count as its first one",
         &r.latency,
-        1_000.0,
+        1_000_000.0,
     );
     all.gauge(
         "revenprox_subscribers_behind",

@@ -30,7 +30,7 @@ pub struct Reading {
     pub dropped: u64,
     /// Bytes written to subscribers.
     pub bytes: u64,
-    /// From acceptance to the last write of a batch, in milliseconds.
+    /// From acceptance to the last write of a batch, in microseconds.
     pub latency: Buckets,
     /// Subscribers that are behind.
     pub behind: u64,

@@ -15,6 +15,7 @@ use super::{Phase, Refusals, Server};
 use crate::{
     admission::{Admission, AdmissionLimits},
     auth::{AuthSetupError, Authenticator},
+    canary::Canary,
     config::{Config, LogLevel},
     delivery::{Command, Delivery, Settings, Stats},
     edge::idempotency::Keys,
@@ -70,6 +71,7 @@ impl Server {
             keys: Keys::new(),
             pressure: Pressure::default(),
             refusals: Refusals::default(),
+            canary: Canary::new(),
             metrics: Metrics::new(registry),
             open_connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(descriptors),

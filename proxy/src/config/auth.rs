@@ -30,8 +30,8 @@ pub struct Auth {
     /// Accepted values of the claim `aud`; one match is enough. Empty: not checked. Not applied to tokens
     /// that the webhook verifies.
     pub audiences: Vec<String>,
-    /// Seconds by which the clock of a token's issuer may differ from ours, for `exp`, `nbf` and `iat`.
-    /// 0–600.
+    /// By how much the clock of a token's issuer may differ from ours, for `exp`, `nbf` and `iat`.
+    #[schemars(range(max = 600), extend("x-unit" = "seconds"))]
     pub leeway_sec: u64,
     /// Who is asked about a token, in this order. A method that knows no key for a token leaves it to the
     /// next.
@@ -40,11 +40,13 @@ pub struct Auth {
     pub default_permissions: Vec<Permission>,
     /// Name of a cookie that may carry the token. Unset: cookies are not looked at. Set such a cookie with
     /// `SameSite`, `Secure` and `HttpOnly`, since browsers send it along by themselves.
+    #[schemars(extend("examples" = ["session"]))]
     pub cookie_name: Option<String>,
     /// Whether `?token=` in the URL is accepted, which the browsers' EventSource needs. It is never logged.
     pub query_tokens: bool,
-    /// Seconds before a token's `exp` at which a stream gets the event `revenprox-token-expiring`. 0: no
+    /// How long before a token's `exp` a stream gets the event `revenprox-token-expiring`; 0 sends no
     /// warning.
+    #[schemars(range(max = 86_400), extend("x-unit" = "seconds"))]
     pub expiry_warning_sec: u64,
 }
 
@@ -54,15 +56,18 @@ pub struct Auth {
 pub struct LocalKey {
     /// The `kid` of the tokens that this key verifies. Unset: the key is tried for every token of its
     /// algorithm.
+    #[schemars(extend("examples" = ["2026-01"]))]
     #[serde(default)]
     pub kid: Option<String>,
     /// The only algorithm that this key is used with.
     pub algorithm: Algorithm,
     /// The shared secret of an HS algorithm. At least as long as the hash (RFC 7518, section 3.2): 32, 48 or
     /// 64 bytes.
+    #[schemars(extend("examples" = ["a random text of at least 32 bytes"]))]
     #[serde(default)]
     pub secret: Option<Secret>,
     /// A file with the shared secret; one line end after a text is not part of it.
+    #[schemars(extend("examples" = ["/run/secrets/revenprox-jwt"]))]
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
     /// How the secret is written.
@@ -72,6 +77,7 @@ pub struct LocalKey {
     #[serde(default)]
     pub public_key: Option<String>,
     /// A PEM file with the public key.
+    #[schemars(extend("examples" = ["/etc/revenprox/jwt.pub"]))]
     #[serde(default)]
     pub public_key_file: Option<PathBuf>,
     /// The claim `iss` that tokens under this key must carry, in addition to `auth.issuers`.
@@ -84,14 +90,18 @@ pub struct LocalKey {
 #[serde(deny_unknown_fields)]
 pub struct Jwks {
     /// The `https://` (or, inside a trusted network, `http://`) URL of the set. Redirects are not followed.
+    #[schemars(extend("examples" = ["https://issuer.example.com/.well-known/jwks.json"]))]
     pub url: String,
-    /// Seconds between refreshes, spread by 10 %. 10–86400.
+    /// How often the set is fetched again, spread by 10 %.
+    #[schemars(range(min = 10, max = 86_400), extend("x-unit" = "seconds"))]
     #[serde(default = "Jwks::default_refresh_sec")]
     pub refresh_sec: u64,
-    /// The least number of seconds between two fetches, however many unknown `kid`s arrive. 1–3600.
+    /// The least time between two fetches, however many unknown `kid`s arrive.
+    #[schemars(range(min = 1, max = 3600), extend("x-unit" = "seconds"))]
     #[serde(default = "Jwks::default_min_refresh_sec")]
     pub min_refresh_sec: u64,
-    /// Milliseconds after which one fetch is given up. 10–60000.
+    /// How long one fetch may take.
+    #[schemars(range(min = 10, max = 60_000), extend("x-unit" = "milliseconds"))]
     #[serde(default = "Jwks::default_timeout_ms")]
     pub timeout_ms: u64,
     /// The only algorithms that keys of this set are used with. Empty: those that each key's own type and
@@ -102,6 +112,7 @@ pub struct Jwks {
     #[serde(default)]
     pub issuer: Option<String>,
     /// A PEM file with certificate authorities trusted beside those of the system.
+    #[schemars(extend("examples" = ["/etc/revenprox/issuer-ca.crt"]))]
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }

@@ -121,6 +121,7 @@ fn type_of(shape: Shape<'_>) -> String {
     match shape.kind() {
         Kind::Table => "table".to_owned(),
         Kind::List => match shape.items() {
+            Some(item) if matches!(item.kind(), Kind::Choice(_)) => format!("list of {}", type_of(item)),
             Some(item) => format!("list of {}s", type_of(item)),
             None => "list".to_owned(),
         },
@@ -138,9 +139,10 @@ fn bounds(shape: Shape<'_>) -> Option<String> {
     let unit = shape.unit().map(|unit| format!(" {unit}")).unwrap_or_default();
     match (shape.minimum(), shape.maximum()) {
         (Some(min), Some(max)) => Some(format!("From {min} to {max}{unit}")),
-        (Some(min), None) => Some(format!("At least {min}{unit}")),
+        // That it is not negative goes without saying.
+        (Some(min), None) if min.as_u64() != Some(0) => Some(format!("At least {min}{unit}")),
         (None, Some(max)) => Some(format!("At most {max}{unit}")),
-        (None, None) => shape.unit().map(|unit| format!("In {unit}")),
+        (_, None) => shape.unit().map(|unit| format!("In {unit}")),
     }
 }
 
@@ -181,7 +183,11 @@ fn key_line(out: &mut String, path: &str, name: &str, shape: Shape<'_>, commente
     let is_off = commented == Commented::Yes || shape.default().is_none();
     let shown = if is_off { shape.example() } else { None };
     let value = shown.or_else(|| shape.default());
-    let text = value.map_or("\"\"".to_owned(), toml_of);
+    let text = match (value, shape.kind()) {
+        (Some(value), _) => toml_of(value),
+        (None, Kind::Choice(words)) => format!("\"{}\"", words[0]),
+        (None, _) => "\"\"".to_owned(),
+    };
     let _ = writeln!(out, "{}{name} = {text}", if is_off { "#" } else { "" });
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -9,7 +10,8 @@ use super::{
     check::Checker,
     env,
     problem::{Place, Problem},
-    rules, schema,
+    rules,
+    schema::{self, Shape},
     tree::{Node, Text},
 };
 
@@ -41,13 +43,27 @@ impl Config {
     /// Everything wrong with a configuration made by code, such as a rendered one: the dotted key and the
     /// reason.
     pub fn problems(&self) -> Vec<(String, String)> {
-        let place = Place::Whole("".into());
-        let json = serde_json::to_value(self).expect("a configuration is representable as JSON");
-        let mut checker = Checker::default();
-        checker.check("", schema::root(), &Node::from_json(&json, &place));
-        let single = checker.problems.into_iter().map(|problem| (problem.key, problem.message));
-        single.chain(rules::problems(self)).collect()
+        let mut problems = shape_problems(schema::root(), self);
+        for (key, message) in rules::problems(self) {
+            if !problems.iter().any(|(known, _)| is_within(known, &key)) {
+                problems.push((key, message));
+            }
+        }
+        problems
     }
+}
+
+/// What the schema finds wrong with a section made by code: the key within the section, and the reason.
+pub(super) fn section_problems(section: &str, value: &impl Serialize) -> Vec<(String, String)> {
+    let shape = schema::root().property(section).expect("the name is that of a section");
+    shape_problems(shape, value)
+}
+
+fn shape_problems(shape: Shape<'_>, value: &impl Serialize) -> Vec<(String, String)> {
+    let json = serde_json::to_value(value).expect("a configuration is representable as JSON");
+    let mut checker = Checker::default();
+    checker.check("", shape, &Node::from_json(&json, &Place::Whole("".into())));
+    checker.problems.into_iter().map(|problem| (problem.key, problem.message)).collect()
 }
 
 /// Reads a configuration over a base, which holds for the keys that nothing sets.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Config;
+use super::{Config, auth::cross_problems};
 
 /// Everything wrong with a configuration whose single values are right: the dotted key and the reason.
 pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
@@ -17,7 +17,8 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
     let own = sections.into_iter().flat_map(|(section, problems)| {
         problems.into_iter().map(move |(key, text)| (super::check::join(section, &key), text))
     });
-    own.chain(sizes(config)).chain(addresses(config)).collect()
+    let tokens = cross_problems(&config.jwt_verifier, &config.auth);
+    own.chain(tokens).chain(sizes(config)).chain(addresses(config)).collect()
 }
 
 fn sizes(config: &Config) -> Vec<(String, String)> {

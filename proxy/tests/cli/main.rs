@@ -4,6 +4,7 @@
 mod check;
 mod documents;
 mod publish;
+mod serve;
 mod server;
 mod subscribe;
 mod token;

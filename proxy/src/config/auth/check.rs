@@ -1,11 +1,11 @@
 //! What can be wrong with the sections, found without touching a file or the network.
 
-use std::{collections::HashSet, fmt::Display, ops::RangeInclusive};
+use std::collections::HashSet;
 
 use http::Uri;
 
 use super::{Algorithm, Auth, Jwks, JwtVerifier, LocalKey, Method, Problems, Secret, SecretEncoding};
-use crate::config::secret::REDACTED;
+use crate::config::load::section_problems;
 
 /// The most entries of `auth.keys`.
 pub const KEYS_MAX: usize = 64;
@@ -58,24 +58,13 @@ pub fn cross_problems(jwt: &JwtVerifier, auth: &Auth) -> Problems {
 impl JwtVerifier {
     /// What is wrong with the section by itself. Pure: files and hosts are not looked at.
     pub fn problems(&self) -> Problems {
-        let mut found = Problems::new();
+        let mut found = section_problems("jwt_verifier", self);
         if let Some(url) = &self.webhook_url {
             url_problem(&mut found, "webhook_url", url);
         }
-        range(&mut found, "timeout_ms", self.timeout_ms, 10..=60_000);
-        range(&mut found, "retry_attempts", self.retry_attempts, 0..=10);
-        range(&mut found, "retry_backoff_ms", self.retry_backoff_ms, 1..=10_000);
-        let least = self.retry_backoff_ms.min(60_000);
-        range(&mut found, "retry_backoff_max_ms", self.retry_backoff_max_ms, least..=60_000);
-        range(&mut found, "cache_ttl_sec", self.cache_ttl_sec, 0..=86_400);
-        range(&mut found, "cache_max_size", self.cache_max_size, 0..=10_000_000);
-        range(&mut found, "negative_cache_ttl_sec", self.negative_cache_ttl_sec, 0..=3600);
-        range(&mut found, "negative_cache_max_size", self.negative_cache_max_size, 0..=10_000_000);
-        range(&mut found, "circuit_breaker_threshold", self.circuit_breaker_threshold, 1..=1_000_000);
-        range(&mut found, "circuit_breaker_timeout_sec", self.circuit_breaker_timeout_sec, 1..=3600);
-        range(&mut found, "max_in_flight", self.max_in_flight, 1..=65_536);
-        range(&mut found, "pool_max_idle", self.pool_max_idle, 0..=4096);
-        range(&mut found, "pool_idle_timeout_sec", self.pool_idle_timeout_sec, 1..=3600);
+        if self.retry_backoff_max_ms < self.retry_backoff_ms {
+            problem(&mut found, "retry_backoff_max_ms", "is shorter than retry_backoff_ms; raise it");
+        }
         self.hmac_problems(&mut found);
         if self.client_cert_file.is_some() != self.client_key_file.is_some() {
             problem(
@@ -102,13 +91,11 @@ impl JwtVerifier {
 impl Auth {
     /// What is wrong with the section by itself. Pure: files and hosts are not looked at.
     pub fn problems(&self) -> Problems {
-        let mut found = Problems::new();
+        let mut found = section_problems("auth", self);
         count(&mut found, "keys", self.keys.len(), KEYS_MAX);
         count(&mut found, "jwks", self.jwks.len(), SOURCES_MAX);
         count(&mut found, "issuers", self.issuers.len(), NAMES_MAX);
         count(&mut found, "audiences", self.audiences.len(), NAMES_MAX);
-        range(&mut found, "leeway_sec", self.leeway_sec, 0..=600);
-        range(&mut found, "expiry_warning_sec", self.expiry_warning_sec, 0..=86_400);
         for (at, key) in self.keys.iter().enumerate() {
             key.problems(&mut found, &format!("keys[{at}]"));
         }
@@ -182,9 +169,6 @@ impl LocalKey {
 impl Jwks {
     fn problems(&self, found: &mut Problems, path: &str) {
         url_problem(found, &format!("{path}.url"), &self.url);
-        range(found, &format!("{path}.refresh_sec"), self.refresh_sec, 10..=86_400);
-        range(found, &format!("{path}.min_refresh_sec"), self.min_refresh_sec, 1..=3600);
-        range(found, &format!("{path}.timeout_ms"), self.timeout_ms, 10..=60_000);
         if self.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
             problem(
                 found,
@@ -199,17 +183,6 @@ fn problem(found: &mut Problems, path: impl Into<String>, message: impl Into<Str
     found.push((path.into(), message.into()));
 }
 
-fn range<T: Copy + PartialOrd + Display>(
-    found: &mut Problems,
-    path: &str,
-    value: T,
-    allowed: RangeInclusive<T>,
-) {
-    if !allowed.contains(&value) {
-        problem(found, path, format!("is {value}; use {} to {}", allowed.start(), allowed.end()));
-    }
-}
-
 fn count(found: &mut Problems, path: &str, len: usize, most: usize) {
     if len > most {
         problem(found, path, format!("has {len} entries; at most {most} are allowed"));
@@ -218,9 +191,7 @@ fn count(found: &mut Problems, path: &str, len: usize, most: usize) {
 
 fn secret_problem(found: &mut Problems, path: &str, secret: &Secret, least: usize) {
     let bytes = secret.expose().len();
-    if secret.expose() == REDACTED {
-        problem(found, path, "is the placeholder that shown configurations have; put the secret itself");
-    } else if bytes < least {
+    if bytes < least {
         problem(found, path, format!("has {bytes} bytes; use at least {least}"));
     }
 }

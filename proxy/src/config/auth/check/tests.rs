@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::config::{Config, secret::REDACTED};
 
 fn key(algorithm: Algorithm) -> LocalKey {
     LocalKey {
@@ -110,7 +111,10 @@ fn keys_must_fit_their_algorithm() {
     let shown = LocalKey { secret: Some(Secret::new(REDACTED)), ..key(Algorithm::HS512) };
     let secret_for_rsa = LocalKey { secret: Some(Secret::new("x".repeat(64))), ..key(Algorithm::RS256) };
     let auth = Auth { keys: vec![short, mixed, shown, secret_for_rsa], ..Auth::default() };
-    assert_eq!(paths(&auth.problems()), ["keys[0].secret", "keys[1]", "keys[2].secret", "keys[3]"]);
+    assert_eq!(
+        paths(&auth.problems()),
+        ["keys[2].secret", "keys[0].secret", "keys[1]", "keys[2].secret", "keys[3]"]
+    );
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn lists_are_checked() {
         ..Auth::default()
     };
     let expected =
-        ["jwks[0].url", "jwks[0].refresh_sec", "jwks[0].algorithms", "order", "keys[1].kid", "cookie_name"];
+        ["jwks[0].refresh_sec", "jwks[0].url", "jwks[0].algorithms", "order", "keys[1].kid", "cookie_name"];
     assert_eq!(paths(&auth.problems()), expected);
     let left_out = Auth { order: vec![Method::Webhook], ..auth };
     assert_eq!(paths(&cross_problems(&JwtVerifier::default(), &left_out)), ["auth.order", "auth.order"]);
@@ -140,7 +144,10 @@ fn a_shown_section_has_no_secret() {
     let keys = vec![LocalKey { secret: Some(Secret::new(secret)), ..key(Algorithm::HS256) }];
     let auth = Auth { keys, ..Auth::default() };
     let jwt = JwtVerifier { hmac_secret: Some(Secret::new(secret)), ..JwtVerifier::default() };
-    let shown =
-        format!("{auth:?}{jwt:?}{}{}", toml::to_string(&auth).unwrap(), toml::to_string(&jwt).unwrap());
-    assert!(!shown.contains(secret) && shown.contains(REDACTED));
+    let debug = format!("{auth:?}{jwt:?}");
+    let config = Config { auth, jwt_verifier: jwt, ..Config::default() };
+    for shown in [debug, config.effective_toml(), config.effective().to_string()] {
+        assert!(!shown.contains(secret));
+        assert_eq!(shown.matches(REDACTED).count(), 2, "{shown}");
+    }
 }

@@ -1,6 +1,9 @@
 //! Every form of a stream, its head, and the requests that get none.
 
-use std::{io::Write as _, net::SocketAddr};
+use std::{
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, Version, header};
@@ -172,6 +175,68 @@ fn tls_speaks_both_versions() {
         assert_eq!(events(two.body_mut(), 1).await[0].id, id);
         assert_eq!(one.next().unwrap().id, id);
     });
+    drop(one);
+    wait_until("the streams to be gone", || proxy.connections() == 0);
+}
+
+#[test]
+fn a_stream_of_http2_that_is_not_read_holds_up_no_other() {
+    let proxy =
+        Proxy::start("[http]\nmax_message_queue_size = 10\n[history]\nmax_bytes_per_topic = 60000000\n");
+    in_runtime(async {
+        let mut sender = http2_over(TcpStream::connect(proxy.address).await.unwrap()).await;
+        let mut slow = sender.send_request(get(proxy.address, "/events/a")).await.unwrap();
+        let mut quick = sender.send_request(get(proxy.address, "/events/a")).await.unwrap();
+        for n in 0..100 {
+            let data = format!("{n} {}", "x".repeat(60_000));
+            proxy.publish("a", &data);
+            assert_eq!(events(quick.body_mut(), 1).await[0].data, data);
+        }
+        // Its windows and its queue are full; behind them is a gap.
+        let late = events(slow.body_mut(), 1).await;
+        assert!(late[0].data.starts_with("0 "));
+        let mut rest = Vec::new();
+        while !rest.iter().any(|event: &Event| event.event == "revenprox-gap") {
+            rest.extend(events(slow.body_mut(), 1).await);
+        }
+    });
+}
+
+#[test]
+fn http2_is_turned_away_and_drained_like_others() {
+    let mut proxy = Proxy::start("[http]\nmax_connections = 1\ndrain_window_sec = 0\nretry_ms = 1000\n");
+    in_runtime(async {
+        let mut sender = http2_over(TcpStream::connect(proxy.address).await.unwrap()).await;
+        let mut stays = sender.send_request(get(proxy.address, "/events/a")).await.unwrap();
+        let refused = sender.send_request(get(proxy.address, "/events/a")).await.unwrap();
+        assert_eq!(refused.status(), 200);
+        let text = refused.into_body().collect().await.unwrap().to_bytes();
+        let event = &Parser::new().feed(&text).unwrap()[0];
+        assert_eq!(event.event, "revenprox-retry");
+        proxy.signal(rustix::process::Signal::TERM);
+        let text = stays.body_mut().collect().await.unwrap().to_bytes();
+        let event = &Parser::new().feed(&text).unwrap()[0];
+        assert_eq!(
+            (event.event.as_str(), event.data.as_str()),
+            ("revenprox-retry", "{\"reason\":\"draining\"}")
+        );
+    });
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn tls_is_closed_so_that_its_end_can_be_told_from_a_cut() {
+    let identity = Identity::new();
+    let proxy = Proxy::start(&identity.config());
+    for request in
+        ["GET /health HTTP/1.0\r\n\r\n", "GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"]
+    {
+        let mut client = identity.connect(proxy.other_address()).unwrap();
+        client.send(request.as_bytes());
+        client.response();
+        // RFC 8446, section 6.1: an end without an alert is an error here.
+        assert_eq!(client.socket.read(&mut [0]).unwrap(), 0, "{request}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn subscribe(
 ) -> Vec<(String, String)> {
     let mut events: Vec<(String, String)> = Vec::new();
     let (mut stream, mut connections) = (first, 1);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         // Anything from one event to a few dozen, different for each subscriber and connection.
         let stay = 1 + (seed * 31 + connections * 17) % 43;

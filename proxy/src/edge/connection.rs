@@ -12,9 +12,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, join},
     net::TcpStream,
     select,
+    time::timeout,
 };
 
 use super::{head_limits, link::Link, service::serve};
@@ -26,6 +27,9 @@ use crate::{
 
 /// How long an HTTP/2 peer may leave a ping unanswered.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a TLS peer may take to accept the end of its connection.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// How the driving of an HTTP/1 connection ended.
 enum End {
@@ -39,7 +43,7 @@ enum End {
 /// Serves a connection in plain text: HTTP/1.x, or HTTP/2 by prior knowledge (RFC 9113, section 3.3).
 pub(super) async fn serve_plain(server: Arc<Server>, stream: TcpStream, peer: IpAddr) {
     let link = Link::new(true);
-    let Some((stream, read, end)) = drive_http1(&server, stream, peer, &link).await else { return };
+    let (stream, read, end) = drive_http1(&server, stream, peer, &link).await;
     match end {
         End::Closed => {}
         End::HandOff(terms) => hand_off(&server, stream, *terms),
@@ -64,18 +68,15 @@ where
     if http2 {
         drive_http2(&server, stream, peer).await;
     } else {
-        drive_http1(&server, stream, peer, &Link::new(false)).await;
+        let (mut stream, ..) = drive_http1(&server, stream, peer, &Link::new(false)).await;
+        // The alert that tells a client that this is the end, and no cut (RFC 8446, section 6.1).
+        let _ = timeout(CLOSE_TIME, stream.shutdown()).await;
     }
 }
 
 /// Drives an HTTP/1 connection until it ends or is something else; then gives back the stream and the bytes
 /// that were read ahead.
-async fn drive_http1<S>(
-    server: &Arc<Server>,
-    stream: S,
-    peer: IpAddr,
-    link: &Arc<Link>,
-) -> Option<(S, Bytes, End)>
+async fn drive_http1<S>(server: &Arc<Server>, stream: S, peer: IpAddr, link: &Arc<Link>) -> (S, Bytes, End)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -101,7 +102,7 @@ where
         select! {
             biased;
             end = driven => break end,
-            () = &mut idle => return None,
+            () = &mut idle => break End::Closed,
             () = &mut closing, if !is_closing => {
                 is_closing = true;
                 Pin::new(&mut connection).graceful_shutdown();
@@ -109,7 +110,7 @@ where
         }
     };
     let parts = connection.into_parts();
-    Some((parts.io.into_inner(), parts.read_buf, end))
+    (parts.io.into_inner(), parts.read_buf, end)
 }
 
 async fn drive_http2<S>(server: &Arc<Server>, stream: S, peer: IpAddr)

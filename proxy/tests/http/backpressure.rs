@@ -1,15 +1,13 @@
 //! A subscriber that does not read, each policy for it, and one beside it that must not notice.
 
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Socket, Type};
-
-use crate::support::{Client, Proxy, Stream, stream::End, wait_until};
+use crate::support::{Client, Proxy, Stream, client::connect_narrow, stream::End, wait_until};
 
 /// Far more than sockets buffer.
 const EVENTS: usize = 150;
@@ -25,10 +23,7 @@ fn config(policy: &str, more: &str) -> String {
 
 /// A subscriber with little room, which reads nothing behind the head until it is told to.
 fn slow_subscriber(proxy: &Proxy) -> Stream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&SocketAddr::into(proxy.address)).unwrap();
-    let mut client = Client::over(TcpStream::from(socket));
+    let mut client = Client::over(connect_narrow(proxy.address));
     client.send(b"GET /events/a HTTP/1.1\r\nhost: x\r\n\r\n");
     Stream::begin(client)
 }
@@ -41,17 +36,13 @@ fn number(data: &str) -> usize {
     data.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Publishes all events while another subscriber reads them, and checks that it gets each.
+/// Publishes all events, each of which another subscriber reads at once.
 fn publish_beside_a_healthy_one(proxy: &Proxy) {
     let mut healthy = proxy.subscribe("/events/a", "");
-    thread::scope(|scope| {
-        let reader =
-            scope.spawn(move || (0..EVENTS).map(|_| number(&healthy.next_data())).collect::<Vec<_>>());
-        for n in 0..EVENTS {
-            proxy.publish("a", &event(n));
-        }
-        assert!(reader.join().unwrap().into_iter().eq(0..EVENTS));
-    });
+    for n in 0..EVENTS {
+        proxy.publish("a", &event(n));
+        assert_eq!(number(&healthy.next_data()), n);
+    }
 }
 
 /// Reads ordinary events until something else comes: their numbers, and how many events are said to be missing.
@@ -140,20 +131,20 @@ fn publishers_may_wait_but_not_for_ever() {
 fn waiting_publishers_go_on_when_the_slow_one_reads() {
     let proxy = Proxy::start(&config("block", "backpressure_block_ms = 60000\n"));
     let mut slow = slow_subscriber(&proxy);
-    let published = AtomicUsize::new(0);
+    let accepted = AtomicUsize::new(0);
     thread::scope(|scope| {
         let publisher = scope.spawn(|| {
             for n in 0..EVENTS {
                 proxy.publish("a", &event(n));
-                published.fetch_add(1, Ordering::SeqCst);
+                accepted.fetch_add(1, Ordering::SeqCst);
             }
         });
         wait_until("the publisher to wait", || {
-            let before = published.load(Ordering::SeqCst);
+            let before = accepted.load(Ordering::SeqCst);
             thread::sleep(Duration::from_millis(300));
-            before > 0 && before == published.load(Ordering::SeqCst)
+            before > 0 && before == accepted.load(Ordering::SeqCst)
         });
-        assert!(published.load(Ordering::SeqCst) < EVENTS);
+        assert!(accepted.load(Ordering::SeqCst) < EVENTS);
         let numbers: Vec<_> = (0..EVENTS).map(|_| number(&slow.next_data())).collect();
         assert!(numbers.into_iter().eq(0..EVENTS));
         publisher.join().unwrap();
@@ -205,4 +196,16 @@ fn the_key_of_a_publisher_that_gave_up_can_be_used_again() {
         answer.status == 202
     });
     assert_eq!(reader.join().unwrap(), waiting);
+}
+
+#[test]
+fn one_that_takes_nothing_at_all_is_given_up() {
+    let proxy = Proxy::start(&config("drop_newest", "connection_timeout_sec = 1\n"));
+    let mut quiet = proxy.subscribe("/events/quiet", "");
+    let _slow = slow_subscriber(&proxy);
+    (0..EVENTS).for_each(|n| drop(proxy.publish("a", &event(n))));
+    wait_until("the slow one to be cut", || proxy.connections() == 1);
+    // A topic without events is no reason to be cut.
+    proxy.publish("quiet", "x");
+    assert_eq!(quiet.next_data(), "x");
 }

@@ -82,7 +82,7 @@ impl Case {
             client.socket.end_sending();
         }
         if self.then == Then::CloseBlindly {
-            client.to_end();
+            client.read_to_end();
         } else {
             let statuses = statuses(&mut client, self.wanted[0].len().max(1));
             if !self.wanted.contains(&statuses) {
@@ -102,7 +102,7 @@ fn statuses(client: &mut Client, count: usize) -> Vec<u16> {
         let is_stream = head.get("content-type") == Some("text/event-stream");
         if is_stream && head.get("content-length").is_none() {
             client.socket.end_sending();
-            client.to_end();
+            client.read_to_end();
             break;
         }
         client.body(&head);

@@ -1,23 +1,11 @@
 //! Those who are turned away, and how.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-
-use socket2::{Domain, Socket, Type};
-
-use crate::support::{Client, Proxy, Response, Stream, stream::End, wait_until};
+use crate::support::{Client, Proxy, Response, Stream, client::connect_from, stream::End, wait_until};
 
 const SUBSCRIBE: &str = "GET /events/a HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n";
 
-/// A connection from another address of the loopback network.
-fn connect_from(host: u8, proxy: &Proxy) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
-    socket.connect(&proxy.address.into()).unwrap();
-    Client::over(TcpStream::from(socket))
-}
-
 fn subscribe_from(host: u8, proxy: &Proxy) -> Stream {
-    let mut client = connect_from(host, proxy);
+    let mut client = Client::over(connect_from(host, proxy.address));
     client.send(SUBSCRIBE.as_bytes());
     Stream::begin(client)
 }

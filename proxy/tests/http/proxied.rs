@@ -1,27 +1,15 @@
 //! Who a client is behind a load balancer: the PROXY protocol and the headers, believed where they may be.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-
-use socket2::{Domain, Socket, Type};
-
-use crate::support::{Client, Proxy};
+use crate::support::{Client, Proxy, client::connect_from};
 
 const SUBSCRIBE: &str = "GET /events/a HTTP/1.1\r\nhost: x\r\n";
 
 /// One place for each address, so that two clients that count as one show.
 const PROXY_PROTOCOL: &str = "[http]\nmax_connections_per_ip = 1\nheader_timeout_sec = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\nproxy_protocol = true\n";
 
-/// A client at another address of the loopback network.
-fn connect_from(host: u8, proxy: &Proxy) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
-    socket.connect(&proxy.address.into()).unwrap();
-    Client::over(TcpStream::from(socket))
-}
-
 /// A subscribe behind a preamble: its status, with the connection that keeps the place.
 fn subscribe(proxy: &Proxy, host: u8, preamble: &[u8], headers: &str) -> (Option<u16>, Client) {
-    let mut client = connect_from(host, proxy);
+    let mut client = Client::over(connect_from(host, proxy.address));
     client.send(&[preamble, format!("{SUBSCRIBE}{headers}\r\n").as_bytes()].concat());
     (client.head().map(|head| head.status), client)
 }
@@ -62,7 +50,7 @@ fn the_proxy_protocol_names_the_client() {
 fn a_preamble_may_come_in_pieces() {
     let proxy = Proxy::start(PROXY_PROTOCOL);
     for preamble in [version2(1, 5), b"PROXY TCP4 192.0.2.6 10.0.0.1 12345 80\r\n".to_vec()] {
-        let mut client = connect_from(1, &proxy);
+        let mut client = Client::over(connect_from(1, proxy.address));
         for byte in preamble {
             client.send(&[byte]);
         }
@@ -91,7 +79,7 @@ fn a_bad_or_missing_preamble_ends_the_connection() {
         assert_eq!(status, None, "{}", preamble.escape_ascii());
     }
     // One that sends nothing at all is not waited for longer than for a head.
-    assert!(connect_from(1, &proxy).is_at_end());
+    assert!(Client::over(connect_from(1, proxy.address)).is_at_end());
     assert_eq!(subscribe(&proxy, 1, &version2(1, 1), "").0, Some(200), "others are still served");
 }
 

@@ -32,10 +32,16 @@ fn publish(proxy: &Proxy, publisher: usize, topics: &[&str]) -> Vec<String> {
 }
 
 /// Reads until there are `count` events, over as many connections as it takes, each dropped after a few.
-fn subscribe(proxy: &Proxy, path: &str, first: Stream, count: usize, seed: usize) -> Vec<(String, String)> {
+fn subscribe(
+    proxy: &Proxy,
+    request: &str,
+    first: Stream,
+    count: usize,
+    seed: usize,
+) -> Vec<(String, String)> {
     let mut events: Vec<(String, String)> = Vec::new();
     let (mut stream, mut connections) = (first, 1);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         // Anything from one event to a few dozen, different for each subscriber and connection.
         let stay = 1 + (seed * 31 + connections * 17) % 43;
@@ -50,16 +56,22 @@ fn subscribe(proxy: &Proxy, path: &str, first: Stream, count: usize, seed: usize
         }
         // Whatever is read and not yet used is lost with the connection, as in a browser tab that sleeps.
         let id = &events.last().unwrap().0;
-        stream = proxy.subscribe(path, &format!("last-event-id: {id}\r\n"));
+        stream = connect(proxy, request, &format!("last-event-id: {id}\r\n"));
         connections += 1;
     }
 }
 
-fn play(topics: &[&str], path: &str) {
+fn connect(proxy: &Proxy, request: &str, headers: &str) -> Stream {
+    let mut client = proxy.client();
+    client.send(format!("{request}\r\nhost: x\r\n{headers}\r\n").as_bytes());
+    Stream::begin(client)
+}
+
+fn play(topics: &[&str], request: &str) {
     let proxy = Proxy::start("[history]\nmax_events_per_topic = 100000\nmax_bytes_per_topic = 10000000\n");
     let total = PUBLISHERS * EVENTS;
     // All are there before the first event, so all have to get every one.
-    let streams: Vec<_> = (0..SUBSCRIBERS).map(|_| proxy.subscribe(path, "")).collect();
+    let streams: Vec<_> = (0..SUBSCRIBERS).map(|_| connect(&proxy, request, "")).collect();
     crate::support::wait_until("the subscribers", || proxy.connections() == SUBSCRIBERS as u64);
     thread::scope(|scope| {
         let proxy = &proxy;
@@ -68,7 +80,7 @@ fn play(topics: &[&str], path: &str) {
         let subscribers: Vec<_> = streams
             .into_iter()
             .enumerate()
-            .map(|(n, stream)| scope.spawn(move || subscribe(proxy, path, stream, total, n)))
+            .map(|(n, stream)| scope.spawn(move || subscribe(proxy, request, stream, total, n)))
             .collect();
         let mut published = HashMap::new();
         for (publisher, thread) in publishers.into_iter().enumerate() {
@@ -88,10 +100,28 @@ fn play(topics: &[&str], path: &str) {
 
 #[test]
 fn one_topic_is_seamless() {
-    play(&["a"], "/events/a");
+    play(&["a"], "GET /events/a HTTP/1.1");
 }
 
 #[test]
 fn several_topics_are_seamless() {
-    play(&["a", "b", "c"], "/events?topic=a&topic=b&topic=c");
+    play(&["a", "b", "c"], "GET /events?topic=a&topic=b&topic=c HTTP/1.1");
+}
+
+#[test]
+fn streams_without_chunks_are_seamless() {
+    play(&["a"], "GET /events/a HTTP/1.0");
+    play(&["a", "b", "c"], "GET /events?topic=a&topic=b&topic=c HTTP/1.0");
+}
+
+#[test]
+fn what_is_live_needs_no_history() {
+    let proxy = Proxy::start("[history]\nmax_events_per_topic = 0\n");
+    let topics = ["a", "b", "c"];
+    let mut one = proxy.subscribe("/events/a", "");
+    let mut all = proxy.subscribe("/events?topic=a&topic=b&topic=c", "");
+    crate::support::wait_until("the subscribers", || proxy.connections() == 2);
+    let ids = publish(&proxy, 0, &topics);
+    assert!(ids.iter().all(|id| all.next().unwrap().id == *id));
+    assert!(ids.iter().step_by(topics.len()).all(|id| one.next().unwrap().id == *id));
 }

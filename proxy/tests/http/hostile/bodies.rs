@@ -127,7 +127,7 @@ fn chunks() -> Vec<Case> {
     let case = |body: &&str| Case::new(format!("the chunks {body:?}"), chunked(body), &[400]);
     let mut cases: Vec<_> = bad.iter().map(case).collect();
     let extension = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(20_000));
-    let trailers = (0..2000).map(|i| format!("t-{i}: x\r\n")).collect::<String>();
+    let trailers = "t: x\r\n".repeat(2000);
     cases.extend([
         Case::new(
             "a chunk of 4097 bytes",

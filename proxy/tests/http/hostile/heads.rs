@@ -146,7 +146,7 @@ fn headers() -> Vec<Case> {
 }
 
 fn limits() -> Vec<Case> {
-    let many = |n: usize| (0..n).map(|i| format!("x-{i}: y\r\n")).collect::<String>();
+    let many = |n: usize| "x: y\r\n".repeat(n);
     let long = |n: usize| format!("name: {}\r\n", "v".repeat(n));
     let query = |n: usize| format!("/health?{}", "q".repeat(n));
     vec![

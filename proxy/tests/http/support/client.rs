@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::{Domain, Type};
 
 use super::PATIENCE;
 
@@ -117,13 +118,13 @@ impl Client {
             (Some("chunked"), None) => self.chunked_body(),
             (None, Some(length)) => self.take(length.parse().unwrap()),
             (None, None) if [204, 304].contains(&head.status) => Vec::new(),
-            (None, None) => self.to_end(),
+            (None, None) => self.read_to_end(),
             other => panic!("contradictory framing: {other:?}"),
         }
     }
 
     /// Everything up to the end of the connection.
-    pub(crate) fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.buffer)
     }
@@ -196,6 +197,28 @@ impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.get(name)
     }
+}
+
+/// Connects a socket that is prepared first.
+pub(crate) fn connect_with(
+    address: SocketAddr,
+    prepare: impl FnOnce(&socket2::Socket) -> io::Result<()>,
+) -> TcpStream {
+    let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    prepare(&socket).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
+/// Connects from another address of the loopback network.
+pub(crate) fn connect_from(host: u8, address: SocketAddr) -> TcpStream {
+    let own = SocketAddr::from(([127, 0, 0, host], 0));
+    connect_with(address, |socket| socket.bind(&own.into()))
+}
+
+/// Connects with little room for what has not been read.
+pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
+    connect_with(address, |socket| socket.set_recv_buffer_size(4096))
 }
 
 /// Whether an error says that the peer has closed.

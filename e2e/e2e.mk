@@ -6,7 +6,7 @@ E2E = $(CARGO) run --quiet --locked --package e2e --
 .PHONY: cluster cluster-down cluster-status cluster-selftest images test-e2e
 
 ## Bring up a Kubernetes of one node on this machine, or heal it. Needs root.
-cluster:
+cluster: setup
 	$(E2E) up
 
 ## Take it down; nothing of it stays.
@@ -18,14 +18,14 @@ cluster-status:
 	$(E2E) status
 
 ## Kill every part of a cluster and check that it heals and leaves nothing behind.
-cluster-selftest:
+cluster-selftest: setup
 	$(E2E) selftest
 
 ## Build the container images as OCI archives in target/images.
-images:
+images: setup
 	$(E2E) image
 
 ## The end-to-end tests, on a cluster that is brought up for them or the one that KUBECONFIG names.
 ## KEEP=1 leaves it up.
-test-e2e:
+test-e2e: setup
 	$(E2E) test

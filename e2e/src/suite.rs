@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::cluster::layout::Layout;
 use crate::cluster::phases::Phases;
-use crate::cluster::{ClusterError, down, up};
+use crate::cluster::{ClusterError, down, preflight, up};
 use crate::command::{self, CommandError};
 use crate::image::project::{ALL, BuildError, Profile, ProjectImage};
 use crate::{harness, project};
@@ -33,9 +33,14 @@ pub async fn test(layout: &Layout, profile: Profile, arguments: &[String]) -> Re
     if harness::is_foreign(layout) {
         return run_tests(arguments);
     }
+    // What takes longest comes before the cluster, which would only wait; what fails soonest before that.
+    preflight::check_machine().map_err(ClusterError::from)?;
+    build_images(ALL, profile, None)?;
     let was_up = layout.state().exists();
-    up::up(layout).await?;
-    let result = build_images(ALL, profile, Some(layout)).and_then(|()| run_tests(arguments));
+    let result = match up::up(layout).await {
+        Ok(()) => load_images(ALL, layout).and_then(|()| run_tests(arguments)),
+        Err(error) => Err(error.into()),
+    };
     if was_up || harness::keeps() {
         return result;
     }
@@ -59,10 +64,16 @@ pub fn build_images(
         let megabytes = written.layer_bytes as f64 / 1e6;
         let result = format!("{megabytes:.1} MB, {}, {}", written.digest, archive.display());
         phases.end(&format!("image {}", image.name), result);
-        if let Some(layout) = load {
-            up::load_image(layout, &archive)?;
-            phases.end("loaded as", image.reference);
-        }
+    }
+    load.map_or(Ok(()), |layout| load_images(images, layout))
+}
+
+/// Imports images that were built before.
+fn load_images(images: &[ProjectImage], layout: &Layout) -> Result<(), SuiteError> {
+    let mut phases = Phases::start();
+    for image in images {
+        up::load_image(layout, &image.archive())?;
+        phases.end("loaded as", image.reference);
     }
     Ok(())
 }
@@ -71,7 +82,7 @@ pub fn build_images(
 fn run_tests(arguments: &[String]) -> Result<(), SuiteError> {
     let mut cargo = Command::new(project::cargo());
     cargo.current_dir(project::root()).env("CARGO_TARGET_DIR", project::target());
-    cargo.args(["test", "--package", "e2e", "--features", "cluster", "--test", "cluster", "--"]);
+    cargo.args(["test", "--locked", "--package", "e2e", "--features", "cluster", "--test", "cluster", "--"]);
     cargo.args(arguments.iter().map(OsStr::new));
     command::pass_through(&mut cargo).map_err(SuiteError::Tests)
 }

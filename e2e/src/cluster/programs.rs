@@ -175,7 +175,9 @@ impl Program {
             "-o",
         ]);
         go.arg(work.path().join(self.name)).arg(self.package).current_dir(self.source());
-        command::pass_through(go.env("CGO_ENABLED", "0"))?;
+        announce(&format!("building {} {}; this takes minutes the first time", self.name, self.version));
+        // Its output is a long list of modules, of interest only if it fails.
+        command::output(go.env("CGO_ENABLED", "0"))?;
         for link in self.links {
             std::os::unix::fs::symlink(self.name, work.path().join(link)).map_err(cache)?;
         }
@@ -184,4 +186,10 @@ impl Program {
         }
         fs::rename(work.keep(), folder).map_err(cache)
     }
+}
+
+/// Tells the person who waits.
+#[allow(clippy::print_stdout, reason = "progress of a command-line program")]
+fn announce(text: &str) {
+    println!("{text}");
 }

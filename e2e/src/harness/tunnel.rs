@@ -39,32 +39,29 @@ impl Sandbox {
     /// A way to a port of a Service: its `ClusterIP` in the cluster of this machine, a forwarded
     /// port to one of its pods in any other. Waits until the Service has a pod that is ready.
     pub async fn enter(&self, service: &str, port: u16) -> Outcome<Entrance> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let limited = tokio::time::timeout_at(deadline, self.try_enter(service, port)).await;
-            match limited.unwrap_or_else(|_| Err("no answer".into())) {
-                Ok(entrance) => return Ok(entrance),
-                Err(error) if Instant::now() >= deadline => {
-                    return Err(
-                        format!("no way to service {service} for {} s: {error}", PATIENCE.as_secs()).into()
-                    );
-                }
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
-        }
+        if self.direct { self.cluster_ip(service, port).await } else { self.forward(service, port).await }
     }
 
-    async fn try_enter(&self, service: &str, port: u16) -> Outcome<Entrance> {
-        let (pod, target) = self.backend(service, port).await?;
-        if !self.direct {
-            return forward(self.api::<Pod>(), pod, target).await;
-        }
-        let object = self.api::<Service>().get(service).await?;
-        let address = object.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
-        let address = SocketAddr::new(address.parse().map_err(|_| "it has no address yet")?, port);
-        // Rules of kube-proxy follow the endpoints a moment later.
-        TcpStream::connect(address).await?;
-        Ok(Entrance { address, forwarder: None })
+    /// A port of this machine that is forwarded to a pod behind a Service.
+    pub async fn forward(&self, service: &str, port: u16) -> Outcome<Entrance> {
+        patiently(service, async || {
+            let (pod, target) = self.backend(service, port).await?;
+            listen(self.api::<Pod>(), pod, target).await
+        })
+        .await
+    }
+
+    async fn cluster_ip(&self, service: &str, port: u16) -> Outcome<Entrance> {
+        patiently(service, async || {
+            self.backend(service, port).await?;
+            let object = self.api::<Service>().get(service).await?;
+            let address = object.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
+            let address = SocketAddr::new(address.parse().map_err(|_| "it has no address yet")?, port);
+            // Rules of kube-proxy follow the endpoints a moment later.
+            TcpStream::connect(address).await?;
+            Ok(Entrance { address, forwarder: None })
+        })
+        .await
     }
 
     /// A pod behind a Service and its port there.
@@ -92,7 +89,24 @@ impl Sandbox {
     }
 }
 
-async fn forward(pods: Api<Pod>, pod: String, port: u16) -> Outcome<Entrance> {
+/// Tries until it works or the time is up.
+async fn patiently(service: &str, attempt: impl AsyncFn() -> Outcome<Entrance>) -> Outcome<Entrance> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let limited = tokio::time::timeout_at(deadline, attempt()).await;
+        match limited.unwrap_or_else(|_| Err("no answer".into())) {
+            Ok(entrance) => return Ok(entrance),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(
+                    format!("no way to service {service} for {} s: {error}", PATIENCE.as_secs()).into()
+                );
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn listen(pods: Api<Pod>, pod: String, port: u16) -> Outcome<Entrance> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let forwarder = tokio::spawn(async move {

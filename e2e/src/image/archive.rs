@@ -1,5 +1,6 @@
 //! An image as an OCI archive: a tar of the [OCI image layout], which `ctr images import`, `docker
-//! load`, `podman load`, `kind load image-archive` and `skopeo copy oci-archive:` read.
+//! load`, `podman load`, `kind load image-archive` and `skopeo copy oci-archive:` read. It also has
+//! the `manifest.json` of Docker's older format, which Docker's older image store asks for.
 //!
 //! The archive depends on the image's contents alone: entries are sorted, owned by root and dated
 //! to the epoch, and the layer is not compressed, so that no compressor's version shows.
@@ -77,7 +78,12 @@ pub fn write(image: &Image, out: &Path) -> Result<Written, ArchiveError> {
     );
     let written = Written { digest: manifest.digest.clone(), layer_bytes: layer_blob.bytes.len() as u64 };
     let index = index(image, &manifest);
-    let archive = layout(&index, &[layer_blob, config, manifest])
+    let docker = json!([{
+        "Config": config.path(),
+        "RepoTags": [image.reference],
+        "Layers": [layer_blob.path()],
+    }]);
+    let archive = layout(&index, &docker, &[layer_blob, config, manifest])
         .map_err(|source| ArchiveError::Write { path: out.to_owned(), source })?;
     replace(out, &archive).map_err(|source| ArchiveError::Write { path: out.to_owned(), source })?;
     Ok(written)
@@ -150,7 +156,7 @@ fn index(image: &Image, manifest: &Blob) -> serde_json::Value {
     json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] })
 }
 
-fn layout(index: &serde_json::Value, blobs: &[Blob]) -> io::Result<Vec<u8>> {
+fn layout(index: &serde_json::Value, docker: &serde_json::Value, blobs: &[Blob]) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for directory in ["blobs/", "blobs/sha256/"] {
         append(&mut tar, tar::EntryType::Directory, directory, 0o755, &[])?;
@@ -158,10 +164,10 @@ fn layout(index: &serde_json::Value, blobs: &[Blob]) -> io::Result<Vec<u8>> {
     let mut sorted: Vec<&Blob> = blobs.iter().collect();
     sorted.sort_by(|left, right| left.digest.cmp(&right.digest));
     for blob in sorted {
-        let hex = blob.digest.trim_start_matches("sha256:");
-        append(&mut tar, tar::EntryType::Regular, &format!("blobs/sha256/{hex}"), 0o644, &blob.bytes)?;
+        append(&mut tar, tar::EntryType::Regular, &blob.path(), 0o644, &blob.bytes)?;
     }
     append(&mut tar, tar::EntryType::Regular, "index.json", 0o644, index.to_string().as_bytes())?;
+    append(&mut tar, tar::EntryType::Regular, "manifest.json", 0o644, docker.to_string().as_bytes())?;
     append(&mut tar, tar::EntryType::Regular, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     tar.into_inner()
 }
@@ -216,6 +222,10 @@ impl Blob {
 
     fn json(media_type: &'static str, value: &serde_json::Value) -> Self {
         Self::new(media_type, value.to_string().into_bytes())
+    }
+
+    fn path(&self) -> String {
+        self.digest.replace("sha256:", "blobs/sha256/")
     }
 
     fn descriptor(&self) -> serde_json::Value {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::harness::sse::{self, Event, Next, Stream};
-use e2e::harness::{self, Outcome, Sandbox, ready};
+use e2e::harness::{self, Entrance, Outcome, Sandbox, ready};
 use futures_util::future::try_join_all;
 use http::StatusCode;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -42,8 +42,7 @@ async fn next_data(stream: &mut Stream) -> Outcome<Event> {
 }
 
 /// What is published at an address reaches a subscriber at the same address, with the id that the publisher was told.
-async fn round_trip(sandbox: &Sandbox, service: &str) -> Outcome {
-    let entrance = sandbox.enter(service, 80).await?;
+async fn round_trip(entrance: &Entrance, service: &str) -> Outcome {
     let topic = format!("to-{service}");
     let mut stream = Stream::open(entrance.address, &format!("/events/{topic}")).await?;
     let data = format!("first line by {service}\nsecond line");
@@ -60,9 +59,12 @@ fn an_event_reaches_a_subscriber_of_the_same_instance_through_a_service() {
     harness::run("round_trip", async |sandbox| {
         deploy(sandbox).await?;
         for instance in 0..REPLICAS {
-            round_trip(sandbox, &format!("proxy-{instance}")).await?;
+            let service = format!("proxy-{instance}");
+            round_trip(&sandbox.enter(&service, 80).await?, &service).await?;
         }
-        round_trip(sandbox, "proxy").await
+        round_trip(&sandbox.enter("proxy", 80).await?, "proxy").await?;
+        // The way that is taken where addresses of Services lead nowhere from here.
+        round_trip(&sandbox.forward("proxy-0", 80).await?, "forwarded").await
     });
 }
 
@@ -118,7 +120,7 @@ fn deleting_a_pod_drains_it() {
         assert!(told.len() > 1, "all were told to come back at the same time: {told:?}");
         // The StatefulSet makes it anew, and it serves again.
         sandbox.wait::<StatefulSet>("proxy", ROLLOUT, ready::stateful_set).await?;
-        round_trip(sandbox, "proxy-1").await
+        round_trip(&sandbox.enter("proxy-1", 80).await?, "proxy-1").await
     });
 }
 

@@ -102,6 +102,9 @@ fn every_blob_is_what_its_digest_and_size_say() {
     let manifest = json(&blob(descriptor));
     let config = json(&blob(&manifest["config"]));
     let layer = blob(&manifest["layers"][0]);
+    let docker = json(&files["manifest.json"]);
+    assert_eq!(files[docker[0]["Layers"][0].as_str().unwrap()], layer);
+    assert_eq!(docker[0]["RepoTags"][0], "localhost/test/thing:dev");
     assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
     assert_eq!(config["config"]["User"], "65532:65532");
     assert_eq!(config["config"]["ExposedPorts"], serde_json::json!({ "8080/tcp": {} }));

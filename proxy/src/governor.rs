@@ -91,7 +91,7 @@ pub fn judge(usage: &Usage, limits: &Limits) -> Verdict {
     let above = |percent: u64| memory > 0 && usage.memory >= memory / 100 * percent;
     let refuse = if above(ADMIT_BELOW) {
         Some(Passing::Memory)
-    } else if limits.max_cpu_percent < 100 && usage.cpu >= f64::from(limits.max_cpu_percent) {
+    } else if (1..100).contains(&limits.max_cpu_percent) && usage.cpu >= f64::from(limits.max_cpu_percent) {
         Some(Passing::Cpu)
     } else if limits.max_network_mbps > 0 && usage.network >= limits.max_network_mbps as f64 {
         Some(Passing::Network)
@@ -185,10 +185,12 @@ mod tests {
 
     #[test]
     fn no_ceiling_is_no_ceiling() {
-        let limits =
-            Limits { max_memory_mb: 0, max_cpu_percent: 100, max_network_mbps: 0, ..Limits::default() };
         let usage = Usage { memory: u64::MAX, cpu: 100.0, network: f64::MAX };
-        assert_eq!(judge(&usage, &limits), Verdict::default());
+        for max_cpu_percent in [0, 100] {
+            let limits =
+                Limits { max_memory_mb: 0, max_cpu_percent, max_network_mbps: 0, ..Limits::default() };
+            assert_eq!(judge(&usage, &limits), Verdict::default());
+        }
     }
 
     #[test]

@@ -84,15 +84,25 @@ fn an_address_may_try_only_so_often() {
 }
 
 #[test]
+fn who_comes_when_memory_is_short_is_turned_away() {
+    let proxy = Proxy::start("[limits]\nmax_memory_mb = 1\n");
+    wait_until("the proxy to notice", || subscribe_status(&proxy) == 503);
+    check_turned_away(proxy.subscribe("/events/a", ""), "memory", 2_000..=6_000);
+    proxy.publish("a", "publishers are served");
+}
+
+/// The status for one who does not name an event stream and leaves at once.
+fn subscribe_status(proxy: &Proxy) -> u16 {
+    let mut client = proxy.client();
+    client.send(b"GET /events/a HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.head().unwrap().status
+}
+
+#[test]
 fn a_window_ends() {
     let proxy = Proxy::start("[http]\nrate_limit_per_ip = 1\nrate_limit_window_sec = 1\n");
-    let subscribe = || {
-        let mut client = proxy.client();
-        client.send(b"GET /events/a HTTP/1.1\r\nhost: x\r\n\r\n");
-        client.head().unwrap().status
-    };
-    wait_until("a refusal", || subscribe() == 429);
-    wait_until("the next window", || subscribe() == 200);
+    wait_until("a refusal", || subscribe_status(&proxy) == 429);
+    wait_until("the next window", || subscribe_status(&proxy) == 200);
 }
 
 #[test]

@@ -62,8 +62,11 @@ fn labels(family: &MetricFamily) -> String {
     if label.name() == "version" {
         return "`version`".to_owned();
     }
-    let values: Vec<_> =
-        metrics.iter().flat_map(|m| m.get_label()).map(|l| format!("`{}`", l.value())).collect();
+    let values: Vec<_> = metrics
+        .iter()
+        .flat_map(prometheus::proto::Metric::get_label)
+        .map(|l| format!("`{}`", l.value()))
+        .collect();
     format!("`{}`: {}", label.name(), values.join(", "))
 }
 

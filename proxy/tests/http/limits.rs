@@ -85,7 +85,7 @@ fn an_address_may_try_only_so_often() {
 
 #[test]
 fn who_comes_when_memory_is_short_is_turned_away() {
-    let proxy = Proxy::start("[limits]\nmax_memory_mb = 1\n");
+    let proxy = Proxy::start("[limits]\nmax_memory_mb = 8\n[history]\nmax_total_mb = 4\n");
     wait_until("the proxy to notice", || subscribe_status(&proxy) == 503);
     check_turned_away(proxy.subscribe("/events/a", ""), "memory", 2_000..=6_000);
     proxy.publish("a", "publishers are served");

@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod resume;
 pub mod topic;
+pub mod traced;
 
 use std::{
     hash::BuildHasher as _,
@@ -25,11 +26,13 @@ use self::budget::Budget;
 pub use self::{
     resume::{Gap, GapReason, Since, Start},
     topic::Topic,
+    traced::Traced,
 };
 use crate::{
     delivery::Inbox,
     event::{Clock, EventId, Origin},
     log::Bounds,
+    telemetry::trace,
     topic::{TopicId, TopicName},
 };
 
@@ -77,6 +80,7 @@ pub struct Hub {
     waiting: AtomicUsize,
     accepted: AtomicU64,
     congested: AtomicU64,
+    traced: Traced,
 }
 
 // === impl Hub ===
@@ -97,6 +101,7 @@ impl Hub {
             waiting: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             congested: AtomicU64::new(0),
+            traced: Traced::default(),
         }
     }
 
@@ -162,7 +167,9 @@ impl Hub {
     }
 
     fn append(&self, topic: &Arc<Topic>, after_id: &[u8], retention: &Retention) -> Option<EventId> {
-        let appended = topic.append(after_id, retention, &self.clock, now_ms())?;
+        let context = if self.traced.is_on() { trace::current() } else { None };
+        let traced = context.map(|context| (&self.traced, context));
+        let appended = topic.append(after_id, retention, &self.clock, now_ms(), traced)?;
         if appended.allocated > 0 {
             self.budget.allocated(topic, appended.base, appended.allocated);
         }
@@ -233,6 +240,11 @@ impl Hub {
     /// How many publishers waited in vain.
     pub fn congested(&self) -> u64 {
         self.congested.load(Ordering::Relaxed)
+    }
+
+    /// Events whose way is traced.
+    pub fn traced(&self) -> &Traced {
+        &self.traced
     }
 
     /// Topics, up to `limit` of them, in no particular order.

@@ -209,6 +209,14 @@ impl Refusals {
 // === impl Refusal ===
 
 impl Refusal {
+    /// The status for those who are not turned away by a stream.
+    pub fn status(&self) -> http::StatusCode {
+        match self {
+            Self::Problem(problem) => problem.status,
+            Self::Passing(why, ..) => why.status(),
+        }
+    }
+
     /// As a status, for those who are not turned away by a stream.
     pub fn into_problem(self) -> Problem {
         match self {

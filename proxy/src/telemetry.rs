@@ -1,24 +1,43 @@
-//! Logs, and the level at which they are written.
+//! Logs, the level at which they are written, and traces.
 
+pub mod export;
+pub mod trace;
+
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Registry, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry, filter::filter_fn, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
+pub use self::export::{TraceError, Traces};
 use crate::config::{Config, LogFormat, LogLevel};
 
 /// Changes the level of a running process.
 pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
 
-/// Starts to write logs to the standard error. Does nothing but return a handle if somebody else has.
-pub fn init(config: &Config) -> LogHandle {
+/// Starts to write logs to the standard error, and spans to `traces`. Does nothing but return a handle if
+/// somebody else has.
+pub fn init(config: &Config, traces: Option<&Traces>) -> LogHandle {
     let (filter, handle) = reload::Layer::new(filter(config.log_level));
-    let registry = tracing_subscriber::registry().with(filter);
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let started = match config.telemetry.log_format {
-        LogFormat::Json => registry.with(format.json().flatten_event(true)).try_init(),
-        LogFormat::Pretty => registry.with(format).try_init(),
+    let format = match config.telemetry.log_format {
+        LogFormat::Json => format.json().flatten_event(true).boxed(),
+        LogFormat::Pretty => format.boxed(),
     };
-    if started.is_err() {
+    // Each has a filter of its own: the level of logs does not decide what is traced.
+    let spans = traces.map(|traces| {
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false);
+        let ours = filter_fn(|metadata| metadata.target() == trace::TARGET);
+        layer.with_filter(ours.with_max_level_hint(LevelFilter::INFO))
+    });
+    let registry = tracing_subscriber::registry().with(format.with_filter(filter)).with(spans);
+    if registry.try_init().is_err() {
         tracing::debug!("logs are written already");
     }
     LogHandle(handle)

@@ -13,7 +13,7 @@ use crate::{
         run::{RunError, run},
         setup::{SetupError, threads},
     },
-    telemetry,
+    telemetry::{self, TraceError, Traces},
 };
 
 /// Why the proxy did not run.
@@ -23,6 +23,8 @@ enum ServeError {
     Runtime(#[source] io::Error),
     #[error("cannot watch the configuration: {0}")]
     Watch(#[source] io::Error),
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     #[error(transparent)]
     Setup(#[from] SetupError),
     #[error(transparent)]
@@ -54,17 +56,23 @@ pub fn serve(source: &Source) -> Exit {
 }
 
 fn start(source: &Source, config: Config) -> Result<(), ServeError> {
-    let logs = telemetry::init(&config);
     let workers = threads(config.http.thread_pool_size);
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    runtime.block_on(async {
+    let registry = Registry::new();
+    let traces = Traces::start(&config, &registry, runtime.handle())?;
+    let logs = telemetry::init(&config, traces.as_ref());
+    let outcome = runtime.block_on(async {
         let (changes, _watcher) =
             Watcher::spawn(source.clone(), Arc::new(config.clone())).map_err(ServeError::Watch)?;
-        let server = Server::new(config, logs, &Registry::new())?;
+        let server = Server::new(config, logs, &registry)?;
         Ok(run(server, changes).await?)
-    })
+    });
+    if let Some(traces) = traces {
+        traces.stop();
+    }
+    outcome
 }

@@ -8,9 +8,10 @@ use std::{iter, time::Instant};
 
 use slab::Slab;
 use smallvec::SmallVec;
+use tracing::Span;
 
 use super::{
-    conn::{Conn, Form, NONE, Outbox, Sub},
+    conn::{Conn, Form, Local, NONE, Outbox, Sub},
     merge::merge,
     shard::Shard,
     sink::PARTS_MAX,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     hub::resume::slow_gap,
     log::{Position, View, record::records},
+    telemetry::trace,
 };
 
 /// Whole events on their way to one subscriber.
@@ -60,13 +62,23 @@ impl Shard {
         debug_assert_eq!(view.start, from, "a log keeps what a shard has not seen");
         entry.at = view.head;
         self.hub.made_room();
+        let spans = self.spans(local, &view);
         let deliveries = self.fan_out(local, &view);
+        drop(spans);
         if let Some(since) = since {
             self.stats.delivered(since.elapsed(), deliveries);
         }
         if self.locals[local as usize].behind > 0 {
             self.enforce_lag(local);
         }
+    }
+
+    /// The spans of a pass, one for each of its events that is traced.
+    fn spans(&self, local: u32, view: &View) -> Vec<Span> {
+        let Local { topic, members, .. } = &self.locals[local as usize];
+        let (start, end) = (view.start.seq, view.head.seq);
+        let traced = self.hub.traced().take(topic.id(), self.number, start..end).into_iter();
+        traced.map(|parent| trace::deliver(parent, self.number, members.len(), end - start)).collect()
     }
 
     /// Returns how many deliveries were tried: events times subscribers that keep up.

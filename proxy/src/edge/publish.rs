@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use super::{
     Problem, Reply,
@@ -19,6 +20,7 @@ use crate::{
     auth::Action,
     event::{Event, EventId},
     server::{Refusal, Server},
+    telemetry::trace,
     topic::{TopicId, TopicName},
 };
 
@@ -140,10 +142,12 @@ pub(super) fn check_key(key: &str) -> Result<&str, Problem> {
 }
 
 async fn append(server: &Server, topic: &TopicName, block: &[u8]) -> Published {
+    let span = trace::append(topic);
     let topic = server.hub.topic(topic);
     server
         .hub
         .publish(&topic, block)
+        .instrument(span)
         .await
         .map_err(|error| Problem::passing(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), 1))
 }

@@ -5,6 +5,7 @@ use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use super::{
     Problem, Reply,
@@ -18,6 +19,8 @@ use super::{
 use crate::{
     admin, ops,
     server::{Refusal, Server},
+    telemetry::trace,
+    topic::TopicName,
 };
 
 const EVENTS_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -96,14 +99,26 @@ async fn events(
             subscribe(server, client, &names, head).await
         }
         Method::POST if path == "/events" => {
-            Ok(Outcome::Reply(publish_batch(server, client, head, body).await?))
+            traced(head, None, publish_batch(server, client, head, body)).await
         }
         Method::POST => {
             let names = topics(path, None, limit)?;
-            Ok(Outcome::Reply(publish(server, client, &names[0], head, body).await?))
+            traced(head, Some(&names[0]), publish(server, client, &names[0], head, body)).await
         }
         _ => Err(Problem::method_not_allowed(EVENTS_METHODS).into()),
     }
+}
+
+/// Publishes in a span that continues the publisher's trace.
+async fn traced(
+    head: &Parts,
+    topic: Option<&TopicName>,
+    work: impl Future<Output = Result<Reply, Refusal>>,
+) -> Result<Outcome, Refusal> {
+    let span = trace::publish(&head.headers, topic);
+    let result = work.instrument(span.clone()).await;
+    trace::answered(&span, result.as_ref().map_or_else(Refusal::status, http::Response::status));
+    result.map(Outcome::Reply)
 }
 
 fn add_cors(server: &Server, request: &HeaderMap, reply: &mut Reply) {

@@ -5,9 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
+use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 
-use super::Retention;
+use super::{Retention, Traced};
 use crate::{
     event::{Clock, EventId},
     log::{Bounds, Position, TopicLog, View},
@@ -143,6 +144,7 @@ impl Topic {
         retention: &Retention,
         clock: &Clock,
         now_ms: u64,
+        traced: Option<(&Traced, SpanContext)>,
     ) -> Option<Appended> {
         let mut log = self.log.lock();
         if self.congested.load(Ordering::SeqCst) != 0 || !log.as_deref().is_none_or(TopicLog::has_room) {
@@ -156,7 +158,10 @@ impl Topic {
         }
         // A shard that looked before there was a log is to see the first event, however little is kept.
         let log = log.get_or_insert_with(|| Box::new(TopicLog::awaited_by(interest)));
-        let base = log.head().offset;
+        let Position { offset: base, seq } = log.head();
+        if let Some((traced, context)) = traced {
+            traced.remember(self.id, seq, interest, context);
+        }
         let allocated = log.append(&id, after_id);
         let freed = log.trim(&self.bounds(retention), now_ms);
         Some(Appended { id, base, allocated, freed })

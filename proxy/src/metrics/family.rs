@@ -116,6 +116,11 @@ fn instance(all: &mut Families, r: &Reading) {
         "Where the instance is in its life: 0 serving, 1 draining, 2 closing",
         r.phase as f64,
     );
+    all.counter(
+        "revenprox_trace_events_forgotten_total",
+        "Traced events whose delivery was not recorded on some shard because too many were under way",
+        r.traced_forgotten,
+    );
     let version = label("version", env!("CARGO_PKG_VERSION"));
     let help = "Always 1; the version is in the label";
     all.push("revenprox_build_info", help, MetricType::GAUGE, vec![gauge(1.0, vec![version])]);

@@ -52,6 +52,8 @@ pub struct Reading {
     pub keys_forgotten: u64,
     /// Addresses of clients forgotten before their time.
     pub addresses_forgotten: u64,
+    /// Traced events forgotten before all shards had delivered them.
+    pub traced_forgotten: u64,
     /// Where the instance is in its life: 0 serving, 1 draining, 2 closing.
     pub phase: u64,
     /// What the operating system says of the process.
@@ -90,6 +92,7 @@ impl Reading {
             keys: keys as u64,
             keys_forgotten,
             addresses_forgotten: server.admission.forgotten_early(),
+            traced_forgotten: hub.traced().forgotten(),
             phase: server.phase() as u64,
             ..delivered
         }

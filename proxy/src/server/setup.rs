@@ -56,6 +56,9 @@ impl Server {
         let shards = threads(config.http.thread_pool_size);
         let inboxes = Delivery::inboxes(shards).map_err(SetupError::Delivery)?;
         let hub = Arc::new(Hub::new(Origin::random(), retention(&config), inboxes.clone()));
+        if config.telemetry.otlp_endpoint.is_some() {
+            hub.traced().switch_on();
+        }
         let stats = Arc::new(Stats::default());
         let delivery = Delivery::start(inboxes, &hub, &delivery_settings(&config), &stats)
             .map_err(SetupError::Delivery)?;

@@ -25,7 +25,7 @@ test-fast: setup
 ## What must hold for every change: format, lints, documentation, dependencies.
 lint: setup
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	cargo-deny --locked check bans licenses sources
 

@@ -173,7 +173,7 @@ impl Traces {
         Ok(Some(Self { provider }))
     }
 
-    /// Sends what waits, and nothing after that. Blocks for [`FLUSH_TIME`] at most.
+    /// Sends what waits, and nothing after that. Blocks for `FLUSH_TIME` at most.
     pub fn stop(&self) {
         if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIME) {
             tracing::warn!(%error, "the last spans were not sent");

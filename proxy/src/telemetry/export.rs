@@ -267,12 +267,16 @@ impl opentelemetry_http::HttpClient for Collector {
         Self: 'b,
     {
         let client = self.client.clone();
-        let sent = self.runtime.spawn(timeout(ANSWER_TIME, async move {
-            let (head, body) = client.send(request.map(Full::new)).await?.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(head, body))
-        }));
-        Box::pin(async move { sent.await?? })
+        // The timer belongs to the runtime, so it is made there too.
+        let sent = self.runtime.spawn(async move {
+            let answer = async {
+                let (head, body) = client.send(request.map(Full::new)).await?.into_parts();
+                let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
+                Ok::<_, HttpError>(Response::from_parts(head, body))
+            };
+            timeout(ANSWER_TIME, answer).await?
+        });
+        Box::pin(async move { sent.await? })
     }
 }
 

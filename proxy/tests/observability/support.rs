@@ -51,17 +51,17 @@ impl Proxy {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let (found, address) = mpsc::channel();
+        let (found, address) = mpsc::sync_channel(1);
         let stderr = child.stderr.take().unwrap();
         let reader = std::thread::spawn({
             let log = Arc::clone(&log);
             move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    log.lock().push_str(&format!("{line}\n"));
+                    log.lock().extend([line.as_str(), "\n"]);
                     let json: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                     if json["message"] == "serving" {
                         let address = json["address"].as_str().unwrap().parse::<SocketAddr>().unwrap();
-                        let _ = found.send(address);
+                        let _ = found.try_send(address);
                     }
                 }
             }
@@ -84,9 +84,9 @@ impl Proxy {
         let mut socket = self.connect();
         let mut text = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([*name, ": ", *value, "\r\n"]);
         }
-        text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        text.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n", body]);
         socket.write_all(text.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
@@ -100,7 +100,7 @@ impl Proxy {
         let mut socket = self.connect();
         let mut text = format!("GET {path} HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([*name, ": ", *value, "\r\n"]);
         }
         text.push_str("\r\n");
         socket.write_all(text.as_bytes()).unwrap();

@@ -29,7 +29,11 @@ fn traceparent(flags: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
 }
 
 fn is_within(inner: &Span, outer: &Span) -> bool {
@@ -46,7 +50,9 @@ fn one_trace_covers_a_publish_its_routing_and_its_delivery() {
     proxy.wait_for_metric("revenprox_connections_active", 2.0);
     let parent = traceparent("01");
     proxy.publish("orders", &[("traceparent", &parent), ("tracestate", "vendor=x")], "hello");
-    streams.iter_mut().for_each(|stream| stream.wait_for("hello"));
+    for stream in &mut streams {
+        stream.wait_for("hello");
+    }
     drop(streams);
     proxy.wait_for_metric("revenprox_connections_active", 0.0);
     proxy.stop();

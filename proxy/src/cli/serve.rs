@@ -1,11 +1,11 @@
 //! Without a command: the proxy itself.
 
-use std::{error::Error, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use prometheus::Registry;
 use tokio::runtime::Builder;
 
-use super::{Exit, dev_banner, note, report_problems};
+use super::{Exit, dev_banner, note, report_problems, with_causes};
 use crate::{
     config::{Config, Source, Watcher},
     server::{
@@ -43,13 +43,7 @@ pub fn serve(source: &Source) -> Exit {
     match start(source, config) {
         Ok(()) => Exit::Success,
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(source) = cause {
-                text = format!("{text}: {source}");
-                cause = source.source();
-            }
-            note(&text);
+            note(&with_causes(&error));
             Exit::Failure
         }
     }

@@ -60,6 +60,26 @@ const BROKEN: &[Case] = &[
     ),
     ("[telemetry]\notlp_sample_ratio = nan\n", &[("2:21: telemetry.otlp_sample_ratio: ", "finite")]),
     (
+        "[auth]\nleeway_sec = 900\ncookie = \"a\"\n",
+        &[
+            ("2:14: auth.leeway_sec: ", "between 0 and 600, not 900"),
+            ("3:1: auth.cookie: ", "is not a known key"),
+        ],
+    ),
+    (
+        "[[auth.keys]]\nalgorithm = \"HS255\"\n[[auth.keys]]\nsecret = \"x\"\n\
+         [[auth.jwks]]\nurl = \"https://issuer.example\"\nrefresh_sec = 1\n",
+        &[
+            ("2:13: auth.keys[0].algorithm: ", "one of HS256, HS384"),
+            ("3:1: auth.keys[1]: ", "lacks the key algorithm"),
+            ("7:15: auth.jwks[0].refresh_sec: ", "between 10 and 86400, not 1"),
+        ],
+    ),
+    (
+        "[[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"short\"\n",
+        &[("3:1: auth.keys[0].secret: ", "has 5 bytes; use at least 32")],
+    ),
+    (
         "[nng]\nlisten_addresses = []\n",
         &[("1:2: nng: ", "the mesh is not in this version; remove the section")],
     ),
@@ -122,6 +142,37 @@ fn files_on_another_machine_can_be_skipped() {
     let (run, _) = check(folder.path(), &text, &[], &[]);
     assert_eq!((run.code, run.out.lines().count()), (2, 2));
     let (run, _) = check(folder.path(), &text, &["--skip-files"], &[]);
+    assert_eq!((run.code, run.out.as_str()), (0, "ok\n"));
+}
+
+#[test]
+fn keys_and_certificates_must_be_usable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(path("c"), made.cert.pem()).unwrap();
+    std::fs::write(path("k"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("other"), other.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("nonsense"), "nonsense").unwrap();
+    std::fs::write(path("p"), made.signing_key.public_key_pem()).unwrap();
+    let text = |key: &str, public: &str| {
+        format!(
+            "[tls]\ncert_file = \"{}\"\nkey_file = \"{}\"\n\
+             [[auth.keys]]\nalgorithm = \"ES256\"\npublic_key_file = \"{}\"\n",
+            path("c"),
+            path(key),
+            path(public)
+        )
+    };
+    let (run, _) = check(folder.path(), &text("k", "p"), &[], &[]);
+    assert_eq!((run.code, run.out.as_str()), (0, "ok\n"));
+    let (run, file) = check(folder.path(), &text("other", "nonsense"), &[], &[]);
+    let lines: Vec<_> = run.out.lines().collect();
+    assert_eq!((run.code, lines.len()), (2, 2), "{run:?}");
+    assert!(lines[0].starts_with(&format!("{file}: the certificate and key cannot be used: ")), "{run:?}");
+    assert!(lines[1].starts_with(&format!("{file}: auth.keys[0] cannot be used: ")), "{run:?}");
+    let (run, _) = check(folder.path(), &text("other", "nonsense"), &["--skip-files"], &[]);
     assert_eq!((run.code, run.out.as_str()), (0, "ok\n"));
 }
 

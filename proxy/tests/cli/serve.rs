@@ -3,7 +3,9 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, sync_channel},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +16,7 @@ use crate::{output_of, run_with};
 /// A proxy in a process of its own.
 struct Proxy {
     child: Child,
-    log: std::io::Lines<BufReader<ChildStderr>>,
+    log: Receiver<String>,
     url: String,
 }
 
@@ -31,17 +33,21 @@ impl Proxy {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = sync_channel(1000);
+        // Ends with the process, or with the test.
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut proxy = Self { child, log, url: String::new() };
         let line = proxy.logged("serving");
         proxy.url = format!("http://{}", line["address"].as_str().unwrap());
         proxy
     }
 
-    /// The next log line with a message; the log's end fails the test.
+    /// The next log line with a message; the log's end, or a minute of silence, fails the test.
     fn logged(&mut self, message: &str) -> Value {
         loop {
-            let line = self.log.next().unwrap_or_else(|| panic!("no log line \"{message}\"")).unwrap();
+            let line = self.log.recv_timeout(Duration::from_mins(1));
+            let line = line.unwrap_or_else(|error| panic!("no log line \"{message}\": {error}"));
             let json: Value = serde_json::from_str(&line).unwrap_or_default();
             if json["message"] == message {
                 return json;

@@ -49,25 +49,18 @@ pub struct Cli {
     command: Option<Command>,
 }
 
+/// The commands; each is described where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration file and print all problems.
     Check(check::Check),
-    /// Print the ids of topics, as webhooks receive them.
     TopicId(topic_id::TopicIds),
-    /// Sign a token for development.
     Token(token::Sign),
-    /// Subscribe to topics and print their events.
     Subscribe(subscribe::Subscribe),
-    /// Publish events.
     Publish(publish::Publish),
-    /// Print a completion script for a shell.
     Completions(generate::Completions),
-    /// Print the manual page of the program, or of one of its commands.
     Man(generate::Man),
     /// Print the JSON schema of the configuration.
     ConfigSchema,
-    /// Print a generated document.
     #[command(hide = true)]
     Docs(generate::Docs),
 }

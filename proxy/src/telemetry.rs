@@ -3,6 +3,8 @@
 pub mod export;
 pub mod trace;
 
+use std::io::IsTerminal as _;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry, filter::filter_fn, layer::SubscriberExt as _, reload,
@@ -19,7 +21,9 @@ pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
 /// somebody else has.
 pub fn init(config: &Config, traces: Option<&Traces>) -> LogHandle {
     let (filter, handle) = reload::Layer::new(filter(config.log_level));
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let format = match config.telemetry.log_format {
         LogFormat::Json => format.json().flatten_event(true).boxed(),
         LogFormat::Pretty => format.boxed(),

@@ -4,7 +4,7 @@
 //! which receives the id, can compute it by itself: UUID version 5 (RFC 9562, section 5.5) of the name under
 //! [`NAMESPACE`], except that a name which already is a UUID is that id.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ pub struct TopicId(Uuid);
 
 /// A validated topic name: 1–255 bytes of UTF-8 without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicName(Arc<str>);
+pub struct TopicName(Box<str>);
 
 /// Why a text is not a topic name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -131,10 +131,16 @@ pub(crate) fn coalescing_floor(cores: usize) -> String {
     if cores == 1 { "floor-coalescing".into() } else { format!("floor-coalescing-{cores}") }
 }
 
-/// The targets asked for (the proxy where none is), after the floors they are compared with.
+/// The targets asked for (the proxy where none is), after the floors they are compared with: with one thread, and with
+/// as many as the proxy has.
 fn with_floors(asked: &[Target], cores: usize) -> Vec<Target> {
-    let floors = ["floor".to_owned(), coalescing_floor(cores)];
-    let mut all: Vec<_> = floors.iter().filter_map(|f| Target::parse(f).ok()).collect();
+    let floors = ["floor".to_owned(), format!("floor-{cores}"), coalescing_floor(cores)];
+    let mut all: Vec<_> = Vec::new();
+    for floor in floors.iter().filter_map(|f| Target::parse(f).ok()) {
+        if !all.contains(&floor) {
+            all.push(floor);
+        }
+    }
     let asked = if asked.is_empty() { &[Target::Proxy] } else { asked };
     for target in asked {
         if !all.contains(target) {

@@ -239,8 +239,8 @@ impl Server {
             headers: Vec::new(),
             token: None,
             slow_every: 0,
-            // Pushpin answers 502 when its HTTP client has many requests to the origin under way.
-            in_flight: if self.publish.style == Style::Pushpin { 8 } else { 64 },
+            // Pushpin answers 500 and 502 when many requests are on their way through it to the origin.
+            in_flight: if self.publish.style == Style::Pushpin { 2 } else { 64 },
             publishers: 1,
             first_sequence: 0,
         }

@@ -1,12 +1,15 @@
 //! Pushpin as a target, with an origin inside the benchmark that holds every request open on its topic.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use super::{START_LIMIT, Server, Setup, directory, local};
 use crate::error::{Doing, Result};
 use crate::httpd::Httpd;
 use crate::proc::{Guarded, free_port};
-use crate::publish::{Endpoint, Exchange, Style, exchange};
+use crate::publish::{Endpoint, Style};
 
 pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
     let directory = directory()?;
@@ -21,8 +24,7 @@ pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
     let args = [format!("--config={}", file.display()), "--merge-output".into()];
     let mut process = Guarded::spawn("pushpin", program, &args, &at.join("log"))?;
     let (address, control) = (local(ports[0]), local(ports[1]));
-    let get = Exchange { method: "GET", path: "/ready", headers: "" };
-    process.wait_until(START_LIMIT, || exchange(address, &get).is_ok_and(|r| r.status == 200))?;
+    process.wait_until(START_LIMIT, || holds(address))?;
     Ok(Server {
         process,
         publish: Endpoint { style: Style::Pushpin, addresses: vec![control] },
@@ -32,6 +34,19 @@ pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
         helpers: vec![origin],
         _directory: directory,
     })
+}
+
+/// Whether a subscribe is held open, for which all of Pushpin's processes must have found each other.
+fn holds(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /events/probe HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let mut start = [0; 12];
+        stream.read_exact(&mut start)?;
+        Ok(start == *b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
 }
 
 /// Holds `/events/{topic}` open, answers anything else.

@@ -7,11 +7,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jsonwebtoken::{AlgorithmFamily, EncodingKey, Header};
 use serde::Serialize;
 
 use super::{CliError, Exit};
+use crate::config::auth::Algorithm;
 
 /// Sign a token for development and print it.
 ///
@@ -54,24 +55,6 @@ pub(super) struct Sign {
     /// The claim `jti`, by which the token can be revoked.
     #[arg(long, value_name = "TEXT")]
     jti: Option<String>,
-}
-
-/// An algorithm of JSON Web Signatures (RFC 7518, section 3.1, and RFC 8037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "verbatim")]
-enum Algorithm {
-    HS256,
-    HS384,
-    HS512,
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
 }
 
 #[derive(Debug, Serialize)]
@@ -164,25 +147,4 @@ fn guess(pem: &[u8]) -> Result<(jsonwebtoken::Algorithm, EncodingKey), CliError>
     let ed = || EncodingKey::from_ed_pem(pem).map(|key| (A::EdDSA, key));
     let unknown = |error| CliError::Usage(format!("the file is no private key in PEM: {error}"));
     rsa().or_else(|_| ec()).or_else(|_| ed()).map_err(unknown)
-}
-
-// === impl Algorithm ===
-
-impl From<Algorithm> for jsonwebtoken::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::HS256 => Self::HS256,
-            Algorithm::HS384 => Self::HS384,
-            Algorithm::HS512 => Self::HS512,
-            Algorithm::RS256 => Self::RS256,
-            Algorithm::RS384 => Self::RS384,
-            Algorithm::RS512 => Self::RS512,
-            Algorithm::PS256 => Self::PS256,
-            Algorithm::PS384 => Self::PS384,
-            Algorithm::PS512 => Self::PS512,
-            Algorithm::ES256 => Self::ES256,
-            Algorithm::ES384 => Self::ES384,
-            Algorithm::EdDSA => Self::EdDSA,
-        }
-    }
 }

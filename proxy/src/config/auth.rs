@@ -152,7 +152,8 @@ pub enum SecretEncoding {
 }
 
 /// A signature algorithm (RFC 7518, section 3.1, and RFC 8037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[value(rename_all = "verbatim")]
 #[expect(missing_docs, reason = "the names are the registered ones and say all there is to say")]
 pub enum Algorithm {
     HS256,

@@ -1,0 +1,22 @@
+//! The mesh: what makes many proxies one system.
+//!
+//! The core is a state machine without I/O and without a clock: time, messages and local changes go in,
+//! effects come out. A process drives it with NNG sockets and the system clock; a simulator drives hundreds of
+//! them in one thread with a seeded scheduler. Neither knows of HTTP or of how events are delivered here.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`identity`] | who an instance is: name, incarnation, addresses |
+
+pub mod identity;
+
+use std::time::Duration;
+
+/// The two clocks of an instance, read once for everything that is done with one input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Time since an arbitrary start that never goes back; for intervals and time-outs.
+    pub elapsed: Duration,
+    /// Milliseconds since the Unix epoch by the system clock; for what other instances read too.
+    pub unix_ms: u64,
+}

@@ -7,8 +7,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`identity`] | who an instance is: name, incarnation, addresses |
+//! | [`wire`] | what instances say to each other |
+//! | [`link`] | the reliable way of frames from one instance to another |
 
 pub mod identity;
+pub mod link;
+pub mod wire;
 
 use std::time::Duration;
 

@@ -1,0 +1,220 @@
+//! The sending end of a link.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+
+use crate::wire::Frame;
+
+/// A batch is not made larger than this, unless by one large frame.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Control frames that may wait. They are few, and what is missed of them is found by comparison.
+const CONTROL_MAX: usize = 1024;
+
+/// How much may wait for one receiver, and how it is bundled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Events that wait for room in the window.
+    pub queue_events: usize,
+    /// Bytes of them.
+    pub queue_bytes: usize,
+    /// Frames in one batch.
+    pub batch_frames: usize,
+    /// A batch that is not full leaves this long after the one before.
+    pub batch_delay: Duration,
+}
+
+/// Frames that wait, and batches on their way.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    events: VecDeque<Bytes>,
+    event_bytes: usize,
+    control: VecDeque<(Bytes, u64)>,
+    sent: VecDeque<Sent>,
+    last: u64,
+    left_at: Option<Duration>,
+    unreported: u64,
+    dropped: u64,
+}
+
+/// A batch that is not acknowledged yet.
+#[derive(Debug)]
+struct Sent {
+    number: u64,
+    frames: Bytes,
+    /// The newest version of the interest that the batch announces, or 0.
+    version: u64,
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// Queues the frame of an event. `false` if there is no room: then it is dropped and counted.
+    pub fn push(&mut self, frame: Bytes, bounds: &Bounds) -> bool {
+        let fits = self.events.len() < bounds.queue_events
+            && self.event_bytes + frame.len() <= bounds.queue_bytes.max(frame.len());
+        if fits {
+            self.event_bytes += frame.len();
+            self.events.push_back(frame);
+        } else {
+            self.unreported += 1;
+            self.dropped += 1;
+        }
+        fits
+    }
+
+    /// Queues a frame of the mesh's own, which goes before events. If it announces a change of the interest,
+    /// `version` is what the interest is then. `false` if there is no room; a comparison will find what is missing.
+    pub fn push_control(&mut self, frame: Bytes, version: u64) -> bool {
+        let fits = self.control.len() < CONTROL_MAX;
+        if fits {
+            self.control.push_back((frame, version));
+        }
+        fits
+    }
+
+    /// When the next batch may leave, if something waits and fewer than `window` batches are on their way.
+    pub fn due(&self, window: usize, bounds: &Bounds) -> Option<Duration> {
+        let waits = !self.events.is_empty() || !self.control.is_empty();
+        if !waits || self.sent.len() >= window {
+            return None;
+        }
+        let full = self.events.len() >= bounds.batch_frames || self.event_bytes >= BATCH_BYTES;
+        let at_once = full || !self.control.is_empty();
+        Some(self.left_at.filter(|_| !at_once).map_or(Duration::ZERO, |at| at + bounds.batch_delay))
+    }
+
+    /// Takes the next batch: its number and its frames.
+    pub fn take(&mut self, now: Duration, bounds: &Bounds) -> (u64, Bytes) {
+        let mut frames = Vec::with_capacity(self.event_bytes.min(BATCH_BYTES) + 64);
+        let mut version = 0;
+        if self.unreported > 0 {
+            Frame::Dropped(std::mem::take(&mut self.unreported)).encode(&mut frames);
+        }
+        let mut count = 0;
+        while let Some((frame, announced)) = self.control.pop_front() {
+            frames.extend_from_slice(&frame);
+            version = announced.max(version);
+            count += 1;
+            if count >= bounds.batch_frames || frames.len() >= BATCH_BYTES {
+                break;
+            }
+        }
+        while count < bounds.batch_frames && frames.len() < BATCH_BYTES {
+            let Some(frame) = self.events.pop_front() else { break };
+            self.event_bytes -= frame.len();
+            frames.extend_from_slice(&frame);
+            count += 1;
+        }
+        self.last += 1;
+        self.left_at = Some(now);
+        let frames = Bytes::from(frames);
+        self.sent.push_back(Sent { number: self.last, frames: frames.clone(), version });
+        (self.last, frames)
+    }
+
+    /// Everything up to `number` has been taken by the receiver. Returns the newest version of the interest that
+    /// it thereby knows, or 0, and whether anything was new.
+    pub fn acknowledged(&mut self, number: u64) -> (u64, bool) {
+        let (mut version, before) = (0, self.sent.len());
+        while self.sent.front().is_some_and(|sent| sent.number <= number) {
+            version = self.sent.pop_front().map_or(version, |sent| sent.version.max(version));
+        }
+        (version, self.sent.len() < before)
+    }
+
+    /// Batches from `from` to `to` that are not acknowledged, up to about `limit` bytes of them.
+    pub fn range(&self, from: u64, to: u64, limit: usize) -> Vec<(u64, Bytes)> {
+        let mut bytes = 0;
+        let asked = self.sent.iter().filter(|sent| (from..=to).contains(&sent.number));
+        let within = asked.take_while(|sent| {
+            let fits = bytes < limit;
+            bytes += sent.frames.len();
+            fits
+        });
+        within.map(|sent| (sent.number, sent.frames.clone())).collect()
+    }
+
+    /// The number of the newest batch.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Events that wait, and batches on their way.
+    pub fn depth(&self) -> (usize, usize) {
+        (self.events.len(), self.sent.len())
+    }
+
+    /// Bytes held for the receiver.
+    pub fn bytes(&self) -> usize {
+        self.event_bytes + self.sent.iter().map(|sent| sent.frames.len()).sum::<usize>()
+    }
+
+    /// Events dropped so far, since the receiver did not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds =
+        Bounds { queue_events: 4, queue_bytes: 100, batch_frames: 3, batch_delay: Duration::from_millis(1) };
+
+    fn frame(n: u8) -> Bytes {
+        Bytes::copy_from_slice(&[n; 10])
+    }
+
+    #[test]
+    fn a_lone_event_leaves_at_once_and_a_burst_together() {
+        let mut out = Outgoing::default();
+        let at = Duration::from_secs(5);
+        assert_eq!(out.due(8, &BOUNDS), None);
+        out.push(frame(1), &BOUNDS);
+        assert_eq!(out.due(8, &BOUNDS), Some(Duration::ZERO));
+        assert_eq!(out.take(at, &BOUNDS), (1, frame(1)));
+        out.push(frame(2), &BOUNDS);
+        assert_eq!(out.due(8, &BOUNDS), Some(at + BOUNDS.batch_delay));
+        out.push(frame(3), &BOUNDS);
+        out.push(frame(4), &BOUNDS);
+        assert_eq!(out.due(8, &BOUNDS), Some(Duration::ZERO), "a full batch does not wait");
+        assert_eq!(out.take(at, &BOUNDS).1.len(), 30);
+    }
+
+    #[test]
+    fn nothing_leaves_beyond_the_window() {
+        let mut out = Outgoing::default();
+        out.push(frame(1), &BOUNDS);
+        out.take(Duration::ZERO, &BOUNDS);
+        out.push_control(frame(2), 7);
+        assert_eq!(out.due(1, &BOUNDS), None);
+        assert_eq!(out.acknowledged(1), (0, true));
+        assert_eq!(out.due(1, &BOUNDS), Some(Duration::ZERO));
+        out.take(Duration::ZERO, &BOUNDS);
+        assert_eq!(out.range(1, 9, 100), [(2, frame(2))]);
+        assert_eq!(out.acknowledged(2), (7, true));
+        assert_eq!(out.acknowledged(2), (0, false));
+    }
+
+    #[test]
+    fn what_is_dropped_is_told() {
+        let mut out = Outgoing::default();
+        let pushed: Vec<_> = (0..6).map(|n| out.push(frame(n), &BOUNDS)).collect();
+        assert_eq!(pushed, [true, true, true, true, false, false]);
+        let (_, batch) = out.take(Duration::ZERO, &BOUNDS);
+        let mut told = Vec::new();
+        Frame::Dropped(2).encode(&mut told);
+        assert!(batch.starts_with(&told));
+        assert_eq!((out.dropped(), out.depth()), (2, (1, 1)));
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_queue_passes_alone() {
+        let mut out = Outgoing::default();
+        assert!(out.push(Bytes::from(vec![0; 500]), &BOUNDS));
+        assert!(!out.push(frame(1), &BOUNDS));
+    }
+}

@@ -11,7 +11,7 @@ mod request;
 
 pub use self::{
     frame::{Event, Frame, Stamp, TRACE_BYTES, frames},
-    message::{Beat, Hello, Message},
+    message::{Beat, Hello, Mark, Message},
     request::{Answer, RANGE_BYTES_MAX, Request},
 };
 

@@ -5,6 +5,7 @@
 //! everything that arrived meanwhile in one piece.
 
 pub mod budget;
+pub mod others;
 pub mod resume;
 pub mod topic;
 pub mod traced;
@@ -12,18 +13,20 @@ pub mod traced;
 use std::{
     hash::BuildHasher as _,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use hashbrown::{HashTable, hash_table::Entry};
+use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use self::budget::Budget;
+use self::{budget::Budget, others::RemoteCounts, topic::Stamp};
 pub use self::{
+    others::{Others, Remote, Taken},
     resume::{Gap, GapReason, Since, Start},
     topic::Topic,
     traced::Traced,
@@ -81,6 +84,8 @@ pub struct Hub {
     accepted: AtomicU64,
     congested: AtomicU64,
     traced: Traced,
+    others: OnceLock<Arc<dyn Others>>,
+    remote: RemoteCounts,
 }
 
 // === impl Hub ===
@@ -102,6 +107,8 @@ impl Hub {
             accepted: AtomicU64::new(0),
             congested: AtomicU64::new(0),
             traced: Traced::default(),
+            others: OnceLock::new(),
+            remote: RemoteCounts::default(),
         }
     }
 
@@ -118,6 +125,12 @@ impl Hub {
                 Arc::clone(entry.insert(topic).get())
             }
         }
+    }
+
+    /// The topic of this id, if there is one.
+    pub fn find(&self, id: TopicId) -> Option<Arc<Topic>> {
+        let hash = self.hasher.hash_one(id);
+        self.stripes[Self::stripe(hash)].lock().find(hash, |topic| topic.id() == id).cloned()
     }
 
     /// Accepts one event: gives it an id, appends it and wakes the shards with subscribers. Waits while
@@ -147,8 +160,12 @@ impl Hub {
 
     /// As [`publish`](Self::publish), or `None` at once if delivery is behind.
     pub fn try_publish(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
-        let id = self.append(topic, after_id, &self.retention.get())?;
+        let context = self.context();
+        let id = self.append(topic, after_id, Stamp::Next, &self.retention.get(), context.clone())?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        if let Some(others) = self.others.get() {
+            others.publish(topic.id(), id, after_id, context.as_ref());
+        }
         Some(id)
     }
 
@@ -163,13 +180,25 @@ impl Hub {
     /// shards that have yet to join. `None` if delivery is behind.
     pub(crate) fn publish_own(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
         let per_topic = Bounds { events: OWN_EVENTS_MAX, bytes: u64::MAX, age_ms: u64::MAX };
-        self.append(topic, after_id, &Retention { per_topic, ..self.retention.get() })
+        let retention = Retention { per_topic, ..self.retention.get() };
+        self.append(topic, after_id, Stamp::Next, &retention, None)
     }
 
-    fn append(&self, topic: &Arc<Topic>, after_id: &[u8], retention: &Retention) -> Option<EventId> {
-        let context = if self.traced.is_on() { trace::current() } else { None };
+    /// The span of what is being published, if it is traced.
+    fn context(&self) -> Option<SpanContext> {
+        if self.traced.is_on() { trace::current() } else { None }
+    }
+
+    fn append(
+        &self,
+        topic: &Arc<Topic>,
+        after_id: &[u8],
+        stamp: Stamp,
+        retention: &Retention,
+        context: Option<SpanContext>,
+    ) -> Option<EventId> {
         let traced = context.map(|context| (&self.traced, context));
-        let appended = topic.append(after_id, retention, &self.clock, now_ms(), traced)?;
+        let appended = topic.append(after_id, stamp, retention, &self.clock, now_ms(), traced)?;
         if appended.allocated > 0 {
             self.budget.allocated(topic, appended.base, appended.allocated);
         }
@@ -194,7 +223,11 @@ impl Hub {
         stripe.retain(|topic| {
             self.budget.freed(topic.trim(&retention, now));
             // New holders come from this map, which is locked, or from another holder; so one is final.
-            let unused = Arc::strong_count(topic) == 1 && topic.is_empty();
+            let unheld = Arc::strong_count(topic) == 1;
+            if unheld && topic.withdraw() {
+                self.withdraw(topic.id());
+            }
+            let unused = unheld && topic.is_empty();
             if unused {
                 self.topics.fetch_sub(1, Ordering::Relaxed);
                 self.forgotten_ms.fetch_max(topic.dropped().map_or(0, |id| id.ms), Ordering::Relaxed);

@@ -100,10 +100,15 @@ impl Incoming {
         Some((first, last))
     }
 
-    /// Gives up what has been missing for too long, or what the sender no longer has. Returns how many batches.
-    pub fn give_up(&mut self, now: Duration, gone: bool) -> u64 {
-        let Some(since) = self.missing_since else { return 0 };
-        if !gone && now < since + GIVE_UP {
+    /// Gives up what has been missing for too long. Returns how many batches.
+    pub fn give_up(&mut self, now: Duration) -> u64 {
+        let overdue = self.missing_since.is_some_and(|since| now >= since + GIVE_UP);
+        if overdue { self.give_up_from(self.handed_out + 1) } else { 0 }
+    }
+
+    /// Gives up the gap that begins with batch `first`, if it still does. Returns how many batches.
+    pub fn give_up_from(&mut self, first: u64) -> u64 {
+        if first != self.handed_out + 1 || self.early.contains_key(&first) {
             return 0;
         }
         let next = self.early.first_key_value().map_or(self.known, |(early, _)| early - 1);
@@ -204,8 +209,8 @@ mod tests {
         assert_eq!(link.to_ask(MS * 6, patience), Some((1, 2)));
         assert_eq!(link.to_ask(MS * 7, patience), None);
         assert_eq!(link.to_ask(MS * 300, patience), Some((1, 2)));
-        assert_eq!(link.give_up(MS * 300, false), 0);
-        assert_eq!(link.give_up(MS * 5001, false), 2);
+        assert_eq!(link.give_up(MS * 300), 0);
+        assert_eq!(link.give_up(MS * 5001), 2);
         assert_eq!(settled(&mut link, MS * 5001), [3]);
         assert_eq!((link.given_up(), link.gap_due(patience)), (2, None));
     }

@@ -18,6 +18,15 @@ pub(crate) const ADDRESSES_MAX: usize = 8;
 /// The longest summary of an instance's interest.
 const SUMMARY_BYTES_MAX: usize = 1024;
 
+/// A batch on a link: its number, counted from 1 anew each time the link begins anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// How often the sender has begun this link in its present run.
+    pub epoch: u32,
+    /// The batch; 0 before the first.
+    pub number: u64,
+}
+
 /// Makes an instance known. Sent when a link comes up and until the other side has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -27,15 +36,19 @@ pub struct Hello {
     pub name: String,
     /// Where its inbox can be reached.
     pub addresses: Vec<Address>,
+    /// The address to which this hello was sent: the receiver may know itself by another one.
+    pub dialled: Address,
+    /// The address at which the receiver last said hello to the sender, if it did.
+    pub reached: Option<Address>,
 }
 
 /// What each side knows of the other, to be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
-    /// Every batch of the receiver up to this number has arrived.
-    pub ack: u64,
-    /// The number of the newest batch sent to the receiver.
-    pub last: u64,
+    /// Every batch of the receiver up to this one has arrived and its events were taken.
+    pub ack: Mark,
+    /// The newest batch sent to the receiver.
+    pub last: Mark,
     /// The sender's interest, as `interest` summarises it.
     pub summary: Bytes,
     /// The root over the facts that the sender holds.
@@ -50,10 +63,10 @@ pub enum Message {
     /// Frames, after an acknowledgement of the other direction. Number 0 carries no frames and is not
     /// acknowledged itself.
     Batch {
-        /// Every batch of the receiver up to this number has arrived and its events were taken.
-        ack: u64,
-        /// The number of this batch on this link; the first is 1.
-        number: u64,
+        /// Every batch of the receiver up to this one has arrived and its events were taken.
+        ack: Mark,
+        /// This batch.
+        mark: Mark,
         /// Frames.
         frames: Bytes,
     },
@@ -67,9 +80,9 @@ pub enum Message {
 
 impl Hello {
     /// Of this version.
-    pub fn new(name: &str, addresses: &[Address]) -> Self {
+    pub fn new(name: &str, addresses: &[Address], dialled: Address, reached: Option<Address>) -> Self {
         let addresses = addresses.iter().take(ADDRESSES_MAX).cloned().collect();
-        Self { versions: (LOWEST_VERSION, VERSION), name: name.into(), addresses }
+        Self { versions: (LOWEST_VERSION, VERSION), name: name.into(), addresses, dialled, reached }
     }
 
     /// Who says it.
@@ -80,6 +93,19 @@ impl Hello {
     /// Whether both sides have a version in common.
     pub fn is_compatible(&self) -> bool {
         self.versions.0 <= VERSION && LOWEST_VERSION <= self.versions.1
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(&self.number.to_le_bytes());
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { epoch: reader.u32("a link's epoch")?, number: reader.u64("a batch's number")? })
     }
 }
 
@@ -94,17 +120,19 @@ impl Message {
                 put_text(&hello.name, out);
                 out.push(u8::try_from(hello.addresses.len()).expect("addresses are at most eight"));
                 hello.addresses.iter().for_each(|address| put_text(address.as_str(), out));
+                put_text(hello.dialled.as_str(), out);
+                put_text(hello.reached.as_ref().map_or("", Address::as_str), out);
             }
-            Self::Batch { ack, number, frames } => {
+            Self::Batch { ack, mark, frames } => {
                 out.push(BATCH);
-                out.extend_from_slice(&ack.to_le_bytes());
-                out.extend_from_slice(&number.to_le_bytes());
+                ack.encode(out);
+                mark.encode(out);
                 out.extend_from_slice(frames);
             }
             Self::Beat(beat) => {
                 out.push(BEAT);
-                out.extend_from_slice(&beat.ack.to_le_bytes());
-                out.extend_from_slice(&beat.last.to_le_bytes());
+                beat.ack.encode(out);
+                beat.last.encode(out);
                 put_block(&beat.summary, out);
                 out.extend_from_slice(&beat.facts.to_le_bytes());
             }
@@ -118,12 +146,12 @@ impl Message {
         let message = match reader.u8("a message's kind")? {
             HELLO => Self::Hello(decode_hello(&mut reader)?),
             BATCH => {
-                let (ack, number) = (reader.u64("an acknowledgement")?, reader.u64("a batch's number")?);
-                return Ok(Self::Batch { ack, number, frames: body.slice_ref(reader.rest()) });
+                let (ack, mark) = (Mark::decode(&mut reader)?, Mark::decode(&mut reader)?);
+                return Ok(Self::Batch { ack, mark, frames: body.slice_ref(reader.rest()) });
             }
             BEAT => Self::Beat(Beat {
-                ack: reader.u64("an acknowledgement")?,
-                last: reader.u64("a batch's number")?,
+                ack: Mark::decode(&mut reader)?,
+                last: Mark::decode(&mut reader)?,
                 summary: body.slice_ref(reader.block(SUMMARY_BYTES_MAX, "a summary")?),
                 facts: reader.u64("a root of facts")?,
             }),
@@ -143,11 +171,15 @@ fn decode_hello(reader: &mut Reader<'_>) -> Result<Hello, Malformed> {
         let (value, limit) = (count.into(), ADDRESSES_MAX as u64);
         return Err(Malformed::TooLarge { what: "a number of addresses", value, limit });
     }
-    let address = |reader: &mut Reader<'_>| {
-        Address::new(reader.text("an address")?).map_err(|_| Malformed::Invalid("an address"))
+    let checked = |text: &str| Address::new(text).map_err(|_| Malformed::Invalid("an address"));
+    let addresses =
+        (0..count).map(|_| checked(reader.text("an address")?)).collect::<Result<_, Malformed>>()?;
+    let dialled = checked(reader.text("an address")?)?;
+    let reached = match reader.text("an address")? {
+        "" => None,
+        text => Some(checked(text)?),
     };
-    let addresses = (0..count).map(|_| address(reader)).collect::<Result<_, _>>()?;
-    Ok(Hello { versions, name, addresses })
+    Ok(Hello { versions, name, addresses, dialled, reached })
 }
 
 #[cfg(test)]
@@ -156,19 +188,29 @@ mod tests {
 
     use super::*;
 
+    fn address(port: u16) -> Address {
+        Address::new(&format!("tcp://10.0.0.7:{port}")).unwrap()
+    }
+
+    fn any_mark() -> impl Strategy<Value = Mark> {
+        (any::<u32>(), any::<u64>()).prop_map(|(epoch, number)| Mark { epoch, number })
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let bytes = prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
         prop_oneof![
-            ("[a-z0-9-]{1,63}", prop::collection::vec(1_u16..65535, 0..8)).prop_map(|(name, ports)| {
-                let address = |port| Address::new(&format!("tcp://10.0.0.7:{port}")).unwrap();
-                Message::Hello(Hello::new(&name, &ports.into_iter().map(address).collect::<Vec<_>>()))
-            }),
-            (any::<u64>(), any::<u64>(), bytes.clone()).prop_map(|(ack, number, frames)| Message::Batch {
+            ("[a-z0-9-]{1,63}", prop::collection::vec(1_u16..65535, 0..8), any::<bool>()).prop_map(
+                |(name, ports, reached)| {
+                    let addresses: Vec<_> = ports.into_iter().map(address).collect();
+                    Message::Hello(Hello::new(&name, &addresses, address(9), reached.then(|| address(8))))
+                }
+            ),
+            (any_mark(), any_mark(), bytes.clone()).prop_map(|(ack, mark, frames)| Message::Batch {
                 ack,
-                number,
+                mark,
                 frames
             }),
-            (any::<u64>(), any::<u64>(), bytes, any::<u64>())
+            (any_mark(), any_mark(), bytes, any::<u64>())
                 .prop_map(|(ack, last, summary, facts)| Message::Beat(Beat { ack, last, summary, facts })),
             Just(Message::Leave),
         ]
@@ -191,7 +233,7 @@ mod tests {
 
     #[test]
     fn versions_one_apart_talk() {
-        let hello = |low, high| Hello { versions: (low, high), ..Hello::new("a", &[]) };
+        let hello = |low, high| Hello { versions: (low, high), ..Hello::new("a", &[], address(1), None) };
         assert!(hello(VERSION, VERSION).is_compatible());
         assert!(hello(VERSION, VERSION + 1).is_compatible());
         assert!(!hello(VERSION + 1, VERSION + 2).is_compatible());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    BODY_BYTES_MAX, Malformed,
+    BODY_BYTES_MAX, Malformed, Mark,
     reader::{Reader, put_block},
 };
 
@@ -22,8 +22,8 @@ pub enum Request {
     /// Batches of the link to the asker, both ends included, that did not arrive.
     Range {
         /// The first.
-        from: u64,
-        /// The last.
+        from: Mark,
+        /// The number of the last.
         to: u64,
     },
     /// Parts of the interest, as `interest` encodes the question.
@@ -68,7 +68,7 @@ impl Request {
         let mut reader = Reader::new(body);
         Ok(match reader.u8("a request's kind")? {
             RANGE => {
-                let (from, to) = (reader.u64("a range")?, reader.u64("a range")?);
+                let (from, to) = (Mark::decode(&mut reader)?, reader.u64("a range")?);
                 reader.end()?;
                 Self::Range { from, to }
             }
@@ -139,7 +139,7 @@ mod tests {
         ) {
             let bytes = Bytes::from(bytes);
             for request in [
-                Request::Range { from, to },
+                Request::Range { from: Mark { epoch: 3, number: from }, to },
                 Request::Interest(bytes.clone()),
                 Request::Facts(bytes.clone()),
                 Request::Application(bytes.clone()),

@@ -78,8 +78,11 @@ impl Shard {
     pub(super) fn count_stuck(&mut self, local: u32, stuck: bool) {
         let entry = &mut self.locals[local as usize];
         entry.stuck = if stuck { entry.stuck + 1 } else { entry.stuck - 1 };
-        if entry.stuck == u32::from(stuck) && entry.topic.set_congested(self.number, stuck) && !stuck {
-            self.hub.made_room();
+        if entry.stuck == u32::from(stuck) {
+            entry.topic.count_congested(stuck);
+            if !stuck {
+                self.hub.made_room();
+            }
         }
     }
 }

@@ -63,6 +63,11 @@ impl Clock {
         self.unpack(step(last))
     }
 
+    /// Makes every later id greater than one that another instance gave.
+    pub fn observe(&self, id: &EventId) {
+        self.last.fetch_max(id.packed(), Ordering::SeqCst);
+    }
+
     /// An id that every id given so far is at most equal to, and every later one greater than.
     pub fn reached(&self) -> EventId {
         self.unpack(self.last.load(Ordering::SeqCst))
@@ -74,12 +79,7 @@ impl Clock {
     }
 
     fn unpack(&self, packed: u64) -> EventId {
-        let counter = packed & ((1 << COUNTER_BITS) - 1);
-        EventId {
-            ms: packed >> COUNTER_BITS,
-            counter: u32::try_from(counter).expect("the counter has 20 bits"),
-            origin: self.origin,
-        }
+        EventId::from_packed(packed, self.origin)
     }
 }
 
@@ -115,6 +115,17 @@ impl FromStr for EventId {
 }
 
 impl EventId {
+    /// Milliseconds and counter as one number, which sorts as they do.
+    pub fn packed(&self) -> u64 {
+        self.ms << COUNTER_BITS | u64::from(self.counter)
+    }
+
+    /// The id that [`packed`](Self::packed) came from.
+    pub fn from_packed(packed: u64, origin: Origin) -> Self {
+        let counter = u32::try_from(packed & ((1 << COUNTER_BITS) - 1)).expect("the counter has 20 bits");
+        Self { ms: packed >> COUNTER_BITS, counter, origin }
+    }
+
     /// The greatest id below this one that the same clock could have given.
     #[must_use]
     pub fn predecessor(self) -> Self {
@@ -174,6 +185,15 @@ mod tests {
         assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
         assert_eq!(ids[4].ms, 1_001);
         assert_eq!(clock.reached(), ids[6]);
+    }
+
+    #[test]
+    fn ids_are_above_what_was_observed() {
+        let clock = Clock::new(Origin(1));
+        let theirs = EventId { ms: 5_000, counter: 7, origin: Origin(2) };
+        clock.observe(&theirs);
+        assert!(clock.next(1_000) > theirs);
+        assert_eq!(EventId::from_packed(theirs.packed(), theirs.origin), theirs);
     }
 
     #[test]

@@ -155,8 +155,12 @@ impl Hub {
         };
         let (position, complete, oldest, before, dropped) =
             topic.read(read).unwrap_or((Position::default(), true, None, None, None));
-        let ours = id.is_some_and(|id| id.origin == self.clock.origin() && id <= reached);
-        let forgotten = dropped.is_none() && id.is_some_and(|id| self.forgot_since(&id));
+        // An id of another instance is known if its event is here.
+        let here = complete && before == id;
+        let ours = here || id.is_some_and(|id| id.origin == self.clock.origin() && id <= reached);
+        let passed_by = |id: EventId| topic.announced().is_some_and(|since| id.ms < since);
+        let forgotten =
+            !here && dropped.is_none() && id.is_some_and(|id| self.forgot_since(&id) || passed_by(id));
         let reason = match (ours, complete && !forgotten) {
             (true, true) => return (position, None),
             (true, false) => GapReason::Expired,

@@ -23,12 +23,24 @@ pub struct Topic {
     interest: AtomicU64,
     /// Shards that have been told of new events and have not looked yet.
     dirty: AtomicU64,
-    /// Shards with a subscriber that publishers are to wait for.
-    congested: AtomicU64,
+    /// How many shards have a subscriber that publishers are to wait for.
+    congested: AtomicU32,
+    /// Since when other instances forward events of the topic here, in seconds since the Unix epoch; 0 if they
+    /// need not.
+    announced: AtomicU32,
     subscribers: AtomicU32,
     laggards: AtomicU32,
     /// Made with the first event, since most topics of a large site are only listened to.
     log: Mutex<Option<Box<TopicLog>>>,
+}
+
+/// The id of an event that is appended.
+#[derive(Clone, Copy)]
+pub(super) enum Stamp {
+    /// The next one of this instance.
+    Next,
+    /// One that another instance gave.
+    Given(EventId),
 }
 
 /// What an accepted event did.
@@ -48,7 +60,8 @@ impl Topic {
             id,
             interest: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
-            congested: AtomicU64::new(0),
+            congested: AtomicU32::new(0),
+            announced: AtomicU32::new(0),
             subscribers: AtomicU32::new(0),
             laggards: AtomicU32::new(0),
             log: Mutex::new(None),
@@ -120,14 +133,34 @@ impl Topic {
         self.laggards.fetch_add(delta, Ordering::Relaxed);
     }
 
-    /// Makes publishers wait for this shard, or no longer. Returns whether that changed.
-    pub fn set_congested(&self, shard: usize, congested: bool) -> bool {
-        let before = if congested {
-            self.congested.fetch_or(bit(shard), Ordering::SeqCst)
-        } else {
-            self.congested.fetch_and(!bit(shard), Ordering::SeqCst)
-        };
-        (before & bit(shard) != 0) != congested
+    /// Makes publishers wait for one shard more or less.
+    pub fn count_congested(&self, congested: bool) {
+        let delta = if congested { 1 } else { u32::MAX };
+        self.congested.fetch_add(delta, Ordering::SeqCst);
+    }
+
+    /// Since when other instances forward events of the topic here, in milliseconds since the Unix epoch, a second
+    /// on the safe side.
+    pub fn announced(&self) -> Option<u64> {
+        let seconds = self.announced.load(Ordering::SeqCst);
+        (seconds > 0).then(|| (u64::from(seconds) + 1) * 1000)
+    }
+
+    /// Notes that others forward events here from now on. `false` if they did already. What the log has from
+    /// before may have holes.
+    pub(super) fn announce(&self, now_ms: u64, reached: EventId) -> bool {
+        let mut log = self.log.lock();
+        let seconds = u32::try_from(now_ms / 1000).unwrap_or(u32::MAX).max(1);
+        let new = self.announced.compare_exchange(0, seconds, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if let (true, Some(log)) = (new, log.as_deref_mut()) {
+            log.interrupted(reached);
+        }
+        new
+    }
+
+    /// Notes that others need not forward events here any more. `false` if they did not.
+    pub(super) fn withdraw(&self) -> bool {
+        self.announced.swap(0, Ordering::SeqCst) > 0
     }
 
     /// Marks all shards with subscribers and returns those that have to be told.
@@ -136,11 +169,12 @@ impl Topic {
         if interested == 0 { 0 } else { interested & !self.dirty.fetch_or(interested, Ordering::SeqCst) }
     }
 
-    /// Appends an event, unless delivery is behind. The id is taken under the log's lock, so that the order of
-    /// a log is the order of its ids.
+    /// Appends an event, unless delivery is behind. The id is taken, or observed, under the log's lock, so that
+    /// the ids of one origin ascend in a log, and the clock has reached all that are in it.
     pub(super) fn append(
         &self,
         after_id: &[u8],
+        stamp: Stamp,
         retention: &Retention,
         clock: &Clock,
         now_ms: u64,
@@ -150,14 +184,20 @@ impl Topic {
         if self.congested.load(Ordering::SeqCst) != 0 || !log.as_deref().is_none_or(TopicLog::has_room) {
             return None;
         }
-        let id = clock.next(now_ms);
+        let id = match stamp {
+            Stamp::Next => clock.next(now_ms),
+            Stamp::Given(id) => {
+                clock.observe(&id);
+                id
+            }
+        };
         let interest = self.interest.load(Ordering::SeqCst);
         let kept = retention.per_topic.events > 0 || interest != 0;
         if !kept && log.is_none() {
             return Some(Appended { id, base: 0, allocated: 0, freed: 0 });
         }
         // A shard that looked before there was a log is to see the first event, however little is kept.
-        let log = log.get_or_insert_with(|| Box::new(TopicLog::awaited_by(interest)));
+        let log = log.get_or_insert_with(|| self.new_log(interest, clock));
         let Position { offset: base, seq } = log.head();
         if let Some((traced, context)) = traced {
             traced.remember(self.id, seq, interest, context);
@@ -183,6 +223,14 @@ impl Topic {
 
     pub(super) fn dropped(&self) -> Option<EventId> {
         self.read(TopicLog::dropped).flatten()
+    }
+
+    fn new_log(&self, interest: u64, clock: &Clock) -> Box<TopicLog> {
+        let mut log = TopicLog::awaited_by(interest);
+        if let Some(since) = self.announced() {
+            log.interrupted(EventId { ms: since, counter: u32::MAX, origin: clock.origin() });
+        }
+        Box::new(log)
     }
 
     fn bounds(&self, retention: &Retention) -> Bounds {

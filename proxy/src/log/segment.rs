@@ -19,6 +19,8 @@ pub struct Segment {
     /// Where the segment begins in the log.
     pub base: Position,
     buf: Arc<AppendBuf>,
+    /// The lowest and the highest id of its records.
+    ids: Option<(EventId, EventId)>,
 }
 
 /// A range of one segment that stays readable, whatever the log drops meanwhile.
@@ -35,7 +37,7 @@ impl Segment {
     /// An empty segment that begins at `base`, and its writer.
     pub fn new(base: Position, capacity: usize) -> (Self, Writer) {
         let writer = Writer::with_capacity(capacity);
-        (Self { base, buf: Arc::clone(writer.reader()) }, writer)
+        (Self { base, buf: Arc::clone(writer.reader()), ids: None }, writer)
     }
 
     /// The offset after the last record.
@@ -59,10 +61,34 @@ impl Segment {
         Slice { segment: self.clone(), start, range: self.index(start.offset).min(len)..len }
     }
 
+    /// Notes the id of a record that was appended.
+    pub fn note(&mut self, id: EventId) {
+        self.ids = Some(self.ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
+    }
+
+    /// Whether a record with this id can be here.
+    pub fn may_have(&self, id: &EventId) -> bool {
+        self.ids.is_some_and(|(low, high)| (low..=high).contains(id))
+    }
+
+    /// Whether a record with a greater id has been here.
+    pub fn has_above(&self, id: &EventId) -> bool {
+        self.ids.is_some_and(|(_, high)| high > *id)
+    }
+
     /// Where the first record from `from` on begins whose id is greater than `id`.
-    pub fn after(&self, id: &EventId, from: u64) -> Option<Position> {
+    pub fn above(&self, id: &EventId, from: u64) -> Option<Position> {
         let bytes = self.buf.bytes();
         self.records(bytes, from).find_map(|(position, record)| (record.id(bytes) > *id).then_some(position))
+    }
+
+    /// Where the record with this id ends, if it is here and begins at `from` or later.
+    pub fn end_of(&self, id: &EventId, from: u64) -> Option<Position> {
+        let bytes = self.buf.bytes();
+        let is_it = |(position, record): (Position, Record)| {
+            (record.id(bytes) == *id).then(|| position.after(&record))
+        };
+        self.records(bytes, from).find_map(is_it)
     }
 
     /// The position of the record that `offset` lies in, and where that record ends.
@@ -88,10 +114,9 @@ impl Segment {
         Some((record.id(bytes), record.chunk.len() as u64))
     }
 
-    /// The id of the last record.
-    pub fn last_id(&self) -> Option<EventId> {
-        let bytes = self.buf.bytes();
-        record::records(bytes, 0).last().map(|record| record.id(bytes))
+    /// The highest id of its records.
+    pub fn highest_id(&self) -> Option<EventId> {
+        self.ids.map(|(_, high)| high)
     }
 
     fn records<'a>(&'a self, bytes: &'a [u8], from: u64) -> impl Iterator<Item = (Position, Record)> + 'a {

@@ -57,8 +57,9 @@ pub struct TopicLog {
     writer: Option<Writer>,
     tail: Position,
     head: Position,
-    last: Option<EventId>,
     dropped: Option<EventId>,
+    /// Where the log begins to have everything: before it, events may have passed it by.
+    whole_from: u64,
     /// Up to where each delivery shard has looked; `None` for those without subscribers.
     taken: SmallVec<[Option<u64>; 2]>,
 }
@@ -111,10 +112,9 @@ impl TopicLog {
         Self { taken, ..Self::default() }
     }
 
-    /// Appends one event and returns the bytes of memory allocated for it. `id` must be greater than every id
-    /// in the log; `after_id` is the event's block without its id line.
+    /// Appends one event and returns the bytes of memory allocated for it. `after_id` is the event's block
+    /// without its id line. Ids of one origin ascend; those of others come as they arrive.
     pub fn append(&mut self, id: &EventId, after_id: &[u8]) -> u64 {
-        debug_assert!(self.last < Some(*id), "ids in a log ascend");
         let mut id_line = Vec::with_capacity(ID_BYTES_MAX + 8);
         frame::write_id(id, &mut id_line);
         let size_line = record::size_line(id_line.len() + after_id.len());
@@ -123,7 +123,9 @@ impl TopicLog {
         let fits = self.writer.as_mut().is_some_and(|writer| writer.append(&parts));
         let allocated = if fits { 0 } else { self.append_to_new_segment(&parts, len) };
         self.head = Position { offset: self.head.offset + len as u64, seq: self.head.seq + 1 };
-        self.last = Some(*id);
+        if let Some(segment) = self.segments.back_mut() {
+            segment.note(*id);
+        }
         allocated
     }
 
@@ -142,7 +144,7 @@ impl TopicLog {
                 break;
             }
             self.tail = Position { offset: self.tail.offset + len, seq: self.tail.seq + 1 };
-            self.dropped = Some(id);
+            self.dropped = self.dropped.max(Some(id));
             if self.tail.offset == front.end() && self.segments.len() > 1 {
                 freed += self.segments.pop_front().map_or(0, |s| s.cost());
             }
@@ -160,7 +162,7 @@ impl TopicLog {
             if front.base.offset > base || end > unseen {
                 break;
             }
-            self.dropped = front.last_id().or(self.dropped);
+            self.dropped = self.dropped.max(front.highest_id());
             self.tail = self.segments.get(1).map_or(self.head, |next| next.base);
             freed += self.segments.pop_front().map_or(0, |s| s.cost());
         }
@@ -205,21 +207,30 @@ impl TopicLog {
         View { slices, start, head: self.head }
     }
 
+    /// Events up to `reached` may have been published that are not here: there was nobody to receive them for.
+    pub fn interrupted(&mut self, reached: EventId) {
+        self.whole_from = self.head.offset;
+        self.dropped = self.dropped.max(Some(reached));
+    }
+
     /// Where a reader goes on that has seen everything up to `id`, and whether nothing after it is missing.
+    ///
+    /// If the event is here, that is the place after it, since a subscriber sees a log in its order. If it is not, it
+    /// is the first place after which all greater ids are; some of those that follow may have been seen before.
     pub fn after(&self, id: &EventId) -> (Position, bool) {
-        let mut found = self.head;
         // From the newest segment back: those who reconnect have usually missed little.
-        for segment in self.segments.iter().rev() {
-            let from = self.tail.offset.max(segment.base.offset);
-            match segment.after(id, from) {
-                Some(position) => found = position,
-                None => break,
-            }
-            if found.offset > from {
-                break;
-            }
+        let mut having = self.segments.iter().rev().filter(|segment| segment.may_have(id));
+        if let Some(end) = having.find_map(|segment| segment.end_of(id, self.tail_in(segment))) {
+            return (end, end.offset > self.whole_from);
         }
-        (found, self.dropped.is_none_or(|dropped| dropped <= *id))
+        let mut above = self.segments.iter().filter(|segment| segment.has_above(id));
+        let first = above.find_map(|segment| segment.above(id, self.tail_in(segment)));
+        (first.unwrap_or(self.head), self.dropped.is_none_or(|dropped| dropped <= *id))
+    }
+
+    /// The offset of a segment's first record that has not been dropped.
+    fn tail_in(&self, segment: &Segment) -> u64 {
+        self.tail.offset.max(segment.base.offset)
     }
 
     /// The id of the event that ends where `position` is, even if it is gone.
@@ -373,6 +384,32 @@ mod tests {
         log.trim(&Bounds { age_ms: 2, ..WIDE }, 50);
         assert_eq!(log.oldest(), None);
         assert!(log.release_if_empty() > 0);
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_whatever_the_order_of_ids() {
+        let mut log = TopicLog::default();
+        let stray = EventId { origin: Origin(9), ..id(15) };
+        for id in [id(10), id(20), stray, id(30)] {
+            log.append(&id, b"data: x\n\n");
+        }
+        assert_eq!(log.after(&id(20)), (log.nth(2), true), "the stray one came after it");
+        assert_eq!(log.after(&stray), (log.nth(3), true));
+        assert_eq!(log.after(&id(12)), (log.nth(1), true));
+        assert_eq!(log.after(&id(25)), (log.nth(3), true));
+        assert_eq!(log.after(&id(31)), (log.head(), true));
+    }
+
+    #[test]
+    fn what_may_have_passed_by_is_missing() {
+        let mut log = log_of(&[10, 10]);
+        log.interrupted(id(5));
+        log.append(&id(6), b"data: x\n\n");
+        log.append(&id(7), b"data: x\n\n");
+        assert_eq!(log.after(&id(1)), (log.nth(2), false));
+        assert_eq!(log.after(&id(4)), (log.nth(2), false));
+        assert_eq!(log.after(&id(5)), (log.nth(2), true));
+        assert_eq!(log.after(&id(6)), (log.nth(3), true));
     }
 
     proptest! {

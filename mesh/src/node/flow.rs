@@ -1,0 +1,339 @@
+//! Batches, acknowledgements and beats between peers.
+
+use bytes::Bytes;
+
+use super::{
+    Down, Effect, Loss, Node, Recipient, Refusal, Sender,
+    peer::{PATIENCE, Peer},
+};
+use crate::{
+    Now,
+    identity::{NodeId, Session},
+    interest::Summary,
+    link::Received,
+    wire::{Beat, Event, Frame, Mark, Message, frames},
+};
+
+// === impl Node ===
+
+impl Node {
+    /// A message arrived on a link, opened.
+    pub fn message(&mut self, now: Now, sender: Sender, body: &Bytes) {
+        let message = match Message::decode(body) {
+            Ok(message) => message,
+            Err(error) => return self.refuse(sender.id, error.into()),
+        };
+        let message = match message {
+            Message::Hello(hello) => return self.hello(now, sender, hello),
+            message => message,
+        };
+        let Some(peer) = self.peers.get_mut(&sender.id).filter(|peer| peer.session == sender.session) else {
+            // Its hello is still to come, or it belongs to an earlier run.
+            self.counters.strangers += 1;
+            return;
+        };
+        if sender.answers != self.session {
+            // It does not hear this instance, so what it says may have been said to an earlier run.
+            peer.met = now.elapsed;
+            peer.hello_at = peer.hello_at.min(now.elapsed);
+            return self.schedule(sender.id);
+        }
+        self.heard(now, sender);
+        match message {
+            Message::Batch { ack, mark, frames } => {
+                self.acknowledged(sender.id, ack);
+                self.batch(now, sender.id, mark, frames);
+            }
+            Message::Beat(beat) => self.beat(now, sender.id, &beat),
+            Message::Leave => self.left(now, sender.id),
+            Message::Hello(_) => {}
+        }
+        self.schedule(sender.id);
+    }
+
+    /// The application has taken the events of a batch.
+    pub fn delivered(&mut self, now: Now, from: NodeId, session: Session, mark: Mark) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.session == session && peer.in_epoch == mark.epoch {
+            peer.incoming.take(now.elapsed, mark.number);
+            self.schedule(from);
+        }
+    }
+
+    /// Takes a batch in, from the link or from a repair.
+    pub(super) fn batch(&mut self, now: Now, id: NodeId, mark: Mark, frames: Bytes) {
+        let window = self.window();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.follow(mark.epoch) || mark.number == 0 {
+            return;
+        }
+        match peer.incoming.receive(now.elapsed, mark.number, frames, window) {
+            Received::Ready | Received::Early => {}
+            Received::Again => self.counters.batches_again += 1,
+            Received::TooEarly => self.counters.batches_early += 1,
+        }
+        self.hand_out(now, id);
+    }
+
+    /// Handles all batches that are next in order.
+    pub(super) fn hand_out(&mut self, now: Now, id: NodeId) {
+        let mut progress = false;
+        while let Some(peer) = self.peers.get_mut(&id) {
+            let Some((number, batch)) = peer.incoming.next() else {
+                peer.incoming.settle(now.elapsed, progress);
+                break;
+            };
+            progress = true;
+            let mark = Mark { epoch: peer.in_epoch, number };
+            match frames(&batch) {
+                Ok(frames) => self.take_frames(now, id, mark, frames),
+                Err(error) => {
+                    self.refuse(id, error.into());
+                    self.take_frames(now, id, mark, Vec::new());
+                }
+            }
+        }
+    }
+
+    /// Looks after a peer whose time has come.
+    pub(super) fn look_after(&mut self, now: Now, id: NodeId) {
+        let up = self.is_up(id);
+        let Some(peer) = self.peers.get(&id) else { return };
+        if peer.live && !peer.is_heard(now, &self.settings) {
+            self.part(now, id, Down::Silent);
+        }
+        let Some(peer) = self.peers.get(&id).filter(|_| up) else { return self.schedule(id) };
+        if !peer.live {
+            if peer.hello_at <= now.elapsed {
+                self.greet(now, id);
+            }
+            return self.schedule(id);
+        }
+        self.mend(now, id);
+        self.send_batches(now, id);
+        self.send_due_ack(now, id);
+        self.send_due_beat(now, id);
+        self.schedule(id);
+    }
+
+    /// Sends again what is on its way, since the connection was made anew.
+    pub(super) fn resend(&mut self, now: Now, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.live) else { return };
+        let (epoch, ack) = (peer.epoch, peer.ack());
+        for (number, frames) in peer.out.range(0, u64::MAX, usize::MAX) {
+            self.counters.batches_resent += 1;
+            self.send(now, id, &Message::Batch { ack, mark: Mark { epoch, number }, frames });
+        }
+    }
+
+    /// Sends a message on a peer's link.
+    pub(super) fn send(&mut self, now: Now, id: NodeId, message: &Message) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(to) = peer.at.clone() else { return };
+        let recipient = Recipient { id, answers: peer.answers(now, &self.settings) };
+        let mut body = Vec::with_capacity(match message {
+            Message::Batch { frames, .. } => frames.len() + 32,
+            _ => 128,
+        });
+        message.encode(&mut body);
+        self.effects.push(Effect::Send { to, recipient, body });
+    }
+
+    pub(super) fn refuse(&mut self, from: NodeId, why: Refusal) {
+        self.counters.refused += 1;
+        self.effects.push(Effect::Refused { from, why });
+    }
+
+    /// Whether the link to a peer is up.
+    pub(super) fn is_up(&self, id: NodeId) -> bool {
+        let at = self.peers.get(&id).and_then(|peer| peer.at.as_ref());
+        at.and_then(|at| self.targets.get(at)).is_some_and(|target| target.up)
+    }
+
+    fn take_frames(&mut self, now: Now, id: NodeId, mark: Mark, frames: Vec<Frame>) {
+        let mut events = Vec::new();
+        for frame in frames {
+            match frame {
+                Frame::Event(event) => events.push(event),
+                other => self.take_control(now, id, other),
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let (taken, _) = peer.incoming.progress();
+        if events.is_empty() && taken + 1 == mark.number {
+            peer.incoming.take(now.elapsed, mark.number);
+            // Somebody may wait for a change of the interest to be known here.
+            peer.incoming.hurry();
+        } else {
+            peer.events_in += events.len() as u64;
+            let session = peer.session;
+            self.effects.push(Effect::Deliver { from: id, session, mark, events });
+        }
+    }
+
+    fn take_control(&mut self, now: Now, id: NodeId, frame: Frame) {
+        match frame {
+            Frame::Interest(delta) => self.take_interest(id, &delta),
+            Frame::Facts(bytes) => self.take_facts(now, id, &bytes),
+            Frame::Members(addresses) => self.learn_members(now, &addresses),
+            Frame::Dropped(count) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.lost_events += count;
+                }
+                self.effects.push(Effect::Lost { from: id, count, why: Loss::Overflow });
+            }
+            Frame::Event(_) => {}
+        }
+    }
+
+    fn acknowledged(&mut self, id: NodeId, ack: Mark) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.epoch == ack.epoch) else { return };
+        let (version, _) = peer.out.acknowledged(ack.number);
+        peer.knows = peer.knows.max(version);
+    }
+
+    fn beat(&mut self, now: Now, id: NodeId, beat: &Beat) {
+        self.acknowledged(id, beat.ack);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.follow(beat.last.epoch) {
+            peer.incoming.announced(beat.last.number);
+            peer.incoming.settle(now.elapsed, false);
+        }
+        match Summary::decode(&beat.summary) {
+            Ok(summary) => peer.summary = Some(summary),
+            Err(_) => return self.refuse(id, Refusal::State),
+        }
+        peer.facts_differ = beat.facts != self.facts.root(now.unix_ms);
+        self.compare(now, id);
+    }
+
+    fn left(&mut self, now: Now, id: NodeId) {
+        self.part(now, id, Down::Left);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            // Its session is over: what comes of it later is late.
+            peer.hello_at = now.elapsed + self.settings.heartbeat;
+        }
+    }
+
+    fn send_batches(&mut self, now: Now, id: NodeId) {
+        let window = self.window();
+        loop {
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            if peer.out.due(window, &self.settings.link).is_none_or(|due| due > now.elapsed) {
+                return;
+            }
+            let (number, frames) = peer.out.take(now.elapsed, &self.settings.link);
+            let (ack, mark) = (peer.ack(), Mark { epoch: peer.epoch, number });
+            self.counters.batches_sent += 1;
+            self.send(now, id, &Message::Batch { ack, mark, frames });
+        }
+    }
+
+    fn send_due_ack(&mut self, now: Now, id: NodeId) {
+        let window = self.window();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.incoming.ack_due(window).is_some_and(|due| due <= now.elapsed) {
+            let (ack, mark) = (peer.ack(), Mark { epoch: peer.epoch, number: 0 });
+            self.counters.acks_sent += 1;
+            self.send(now, id, &Message::Batch { ack, mark, frames: Bytes::new() });
+        }
+    }
+
+    fn send_due_beat(&mut self, now: Now, id: NodeId) {
+        let facts = self.facts.root(now.unix_ms);
+        let summary = self.interest.summary().encode();
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.beat_at <= now.elapsed) else { return };
+        peer.beat_at = now.elapsed + self.settings.heartbeat;
+        let gossips = peer.gossip_at <= now.elapsed;
+        if gossips {
+            peer.gossip_at = now.elapsed + self.settings.gossip;
+        }
+        let beat = Beat { ack: peer.ack(), last: peer.last(), summary: summary.into(), facts };
+        self.send(now, id, &Message::Beat(beat));
+        if gossips {
+            self.gossip_members(id);
+        }
+    }
+
+    fn gossip_members(&mut self, id: NodeId) {
+        let mut frame = Vec::new();
+        Frame::Members(self.members()).encode(&mut frame);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.out.push_control(frame.into(), 0);
+        }
+    }
+
+    /// Asks for what is missing on a link, and gives up what will not come.
+    fn mend(&mut self, now: Now, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let lost = peer.incoming.give_up(now.elapsed);
+        if lost > 0 {
+            self.lost(now, id, lost);
+        }
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.asking.range) else { return };
+        if let Some((from, to)) = peer.incoming.to_ask(now.elapsed, PATIENCE) {
+            let from = Mark { epoch: peer.in_epoch, number: from };
+            self.ask_range(now, id, from, to);
+        }
+    }
+
+    /// Counts batches that will not come, and goes on with those after them.
+    pub(super) fn lost(&mut self, now: Now, id: NodeId, batches: u64) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.lost_batches += batches;
+            // A change of its interest may have been among them.
+            peer.interest.mark_stale();
+        }
+        self.effects.push(Effect::Lost { from: id, count: batches, why: Loss::Missing });
+        self.hand_out(now, id);
+    }
+
+    /// Queues an event for a peer. Callers schedule it.
+    pub(super) fn queue(peer: &mut Peer, frame: Bytes, settings: &super::Settings) -> bool {
+        let queued = peer.out.push(frame, &settings.link);
+        peer.events_out += u64::from(queued);
+        queued
+    }
+
+    /// Publishes an event to every peer that may have subscribers of its topic. Returns for how many it waits now.
+    pub fn publish(&mut self, event: &Event) -> usize {
+        let mut frame = None;
+        let mut queued = 0;
+        let mut due = Vec::new();
+        for (id, peer) in &mut self.peers {
+            if !peer.live || !peer.interest.may_contain(event.topic) {
+                continue;
+            }
+            let frame = frame.get_or_insert_with(|| {
+                let mut frame = Vec::new();
+                event.encode(&mut frame);
+                Bytes::from(frame)
+            });
+            let was_idle = peer.out.depth().0 == 0;
+            if Self::queue(peer, frame.clone(), &self.settings) {
+                queued += 1;
+            } else {
+                self.counters.events_dropped += 1;
+            }
+            if was_idle {
+                due.push(*id);
+            }
+        }
+        for id in due {
+            self.schedule(id);
+        }
+        queued
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Follows the peer's link into a new epoch. `false` if `epoch` is an earlier one.
+    fn follow(&mut self, epoch: u32) -> bool {
+        if epoch > self.in_epoch {
+            self.begin_incoming(epoch);
+        }
+        epoch == self.in_epoch
+    }
+}

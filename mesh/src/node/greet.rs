@@ -1,0 +1,318 @@
+//! How instances find each other, become peers, and part.
+//!
+//! An address is dialled because discovery names it or because another instance does. A hello says who dials,
+//! and where; the answer comes on a link in the other direction, and says at which address its receiver is
+//! reached. That is how an address becomes a known instance, whatever name it was found by.
+
+use std::time::Duration;
+
+use super::{
+    Down, Effect, Node, Recipient, Refusal, Sender,
+    peer::Peer,
+    target::{Idle, Target},
+};
+use crate::{
+    Now,
+    identity::{Address, NodeId, Session},
+    interest::Theirs,
+    wire::{Hello, Message},
+};
+
+/// An instance that nothing was heard of for so many time-outs is forgotten.
+const FORGET_TIMEOUTS: u32 = 20;
+
+// === impl Node ===
+
+impl Node {
+    /// Discovery names these addresses, and no others.
+    pub fn discovered(&mut self, now: Now, addresses: &[Address]) {
+        for (address, target) in &mut self.targets {
+            target.discovered = addresses.contains(address);
+        }
+        for address in addresses.iter().take(self.settings.members_max * 2) {
+            self.learn(now, address, true);
+        }
+    }
+
+    /// The link to this address is up.
+    pub fn link_up(&mut self, now: Now, at: &Address) {
+        let Some(target) = self.targets.get_mut(at).filter(|target| target.idle.is_none()) else { return };
+        target.up = true;
+        target.hello_at = now.elapsed;
+        self.targets_due = now.elapsed;
+        if let Some(id) = target.id {
+            self.choose_link(now, id);
+            if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.at.as_ref() == Some(at)) {
+                peer.hellos = 0;
+                peer.hello_at = now.elapsed;
+            }
+            self.revive(now, id);
+            self.resend(now, id);
+            self.schedule(id);
+        }
+    }
+
+    /// The link to this address is down.
+    pub fn link_down(&mut self, now: Now, at: &Address) {
+        let Some(target) = self.targets.get_mut(at) else { return };
+        target.up = false;
+        if let Some(id) = target.id {
+            self.choose_link(now, id);
+            self.schedule(id);
+        }
+    }
+
+    /// Tells all peers that this instance ends.
+    pub fn leave(&mut self, now: Now) {
+        let ids: Vec<_> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.send(now, id, &Message::Leave);
+        }
+    }
+
+    /// Another instance says who it is.
+    pub(super) fn hello(&mut self, now: Now, sender: Sender, hello: Hello) {
+        if sender.id == self.id {
+            return self.met_own_name(sender.session, &hello.dialled);
+        }
+        let refusal = self.refuses(sender, &hello);
+        if let Some(why) = refusal {
+            return self.refuse(sender.id, why);
+        }
+        let peer = self.peers.entry(sender.id).or_insert_with(|| Peer {
+            interest: Theirs::unknown(),
+            gossip_at: now.elapsed,
+            ..Peer::default()
+        });
+        let is_heard = !peer.answers(now, &self.settings).is_none();
+        if is_heard && sender.session < peer.session {
+            // From an earlier run: late, or played back.
+            self.counters.strangers += 1;
+            return;
+        }
+        if sender.session != peer.session {
+            self.part(now, sender.id, Down::Restarted);
+        }
+        let Some(peer) = self.peers.get_mut(&sender.id) else { return };
+        if sender.session != peer.session {
+            peer.begin(sender.session, now);
+        }
+        peer.met = now.elapsed;
+        peer.name = hello.name;
+        peer.addresses = hello.addresses;
+        peer.reaches_us_at = Some(hello.dialled);
+        if sender.answers != self.session {
+            // It waits for this instance's hello.
+            peer.hellos = 0;
+            peer.hello_at = peer.hello_at.min(now.elapsed);
+        }
+        self.locate(now, sender.id, hello.reached);
+        self.heard(now, sender);
+        self.schedule(sender.id);
+    }
+
+    /// Notes that a peer is there, and whether it hears this instance.
+    pub(super) fn heard(&mut self, now: Now, sender: Sender) {
+        let Some(peer) = self.peers.get_mut(&sender.id) else { return };
+        peer.met = now.elapsed;
+        if sender.answers == self.session {
+            peer.heard = Some(now.elapsed);
+            self.revive(now, sender.id);
+        }
+    }
+
+    /// Says hello to addresses of which it is not known who is there, and forgets who has long been gone.
+    pub(super) fn greet_targets(&mut self, now: Now) {
+        let due = |target: &Target| target.is_stranger() && target.hello_at <= now.elapsed;
+        let strangers: Vec<_> =
+            self.targets.iter().filter(|(_, t)| due(t)).map(|(address, _)| address.clone()).collect();
+        for address in strangers {
+            self.send_hello(&address, Recipient::default(), None);
+            if let Some(target) = self.targets.get_mut(&address) {
+                target.hello_at = now.elapsed + self.settings.heartbeat.min(Duration::from_millis(500));
+            }
+        }
+        self.forget(now);
+        let next = self.targets.values().filter(|t| t.is_stranger()).map(|t| t.hello_at).min();
+        self.targets_due = next.unwrap_or(Duration::MAX).min(now.elapsed + self.settings.peer_timeout);
+    }
+
+    /// Says hello to a known instance.
+    pub(super) fn greet(&mut self, now: Now, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let recipient = Recipient { id, answers: peer.answers(now, &self.settings) };
+        let reached = peer.reaches_us_at.clone();
+        peer.greeted(now, &self.settings);
+        if let Some(at) = peer.at.clone() {
+            self.send_hello(&at, recipient, reached);
+        }
+    }
+
+    /// Ends a peer's part in everything, if it has one.
+    pub(super) fn part(&mut self, now: Now, id: NodeId, why: Down) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.live) else { return };
+        peer.live = false;
+        peer.heard = None;
+        peer.hellos = 0;
+        peer.hello_at = now.elapsed;
+        peer.begin_outgoing();
+        peer.interest = Theirs::unknown();
+        peer.summary = None;
+        peer.asking = super::peer::Asking::default();
+        self.live -= 1;
+        let name = peer.name.clone();
+        self.pending.retain(|_, pending| pending.id != id);
+        self.effects.push(Effect::PeerDown { id, name, why });
+        for (address, target) in self.targets.iter_mut().filter(|(_, target)| target.id == Some(id)) {
+            target.since = now.elapsed;
+            if target.idle.take().is_some() {
+                self.effects.push(Effect::Dial(address.clone()));
+            }
+        }
+    }
+
+    /// Another instance says where others are.
+    pub(super) fn learn_members(&mut self, now: Now, addresses: &[Address]) {
+        for address in addresses {
+            let known = self.peers.values().any(|peer| peer.addresses.contains(address));
+            if !known && !self.settings.addresses.contains(address) {
+                self.learn(now, address, false);
+            }
+        }
+    }
+
+    /// Where live peers are.
+    pub(super) fn members(&self) -> Vec<Address> {
+        let live = self.peers.values().filter(|peer| peer.live);
+        live.filter_map(|peer| peer.addresses.first().or(peer.at.as_ref()).cloned()).collect()
+    }
+
+    fn refuses(&self, sender: Sender, hello: &Hello) -> Option<Refusal> {
+        if hello.id() != sender.id {
+            return Some(Refusal::Name);
+        }
+        if !hello.is_compatible() {
+            return Some(Refusal::Version(hello.versions.0, hello.versions.1));
+        }
+        let full = self.peers.len() >= self.settings.members_max && !self.peers.contains_key(&sender.id);
+        full.then_some(Refusal::TooMany)
+    }
+
+    fn met_own_name(&mut self, session: Session, dialled: &Address) {
+        if session != self.session {
+            self.effects.push(Effect::NameClash);
+            return;
+        }
+        if let Some(target) = self.targets.get_mut(dialled).filter(|target| target.idle.is_none()) {
+            target.idle = Some(Idle::Own);
+            target.up = false;
+            self.effects.push(Effect::HangUp(dialled.clone()));
+        }
+    }
+
+    /// Dials an address that is new.
+    fn learn(&mut self, now: Now, address: &Address, discovered: bool) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.discovered |= discovered;
+            return;
+        }
+        if self.targets.len() >= self.settings.members_max * 2 {
+            self.counters.targets_refused += 1;
+            return;
+        }
+        let target = Target { discovered, since: now.elapsed, ..Target::default() };
+        self.targets.insert(address.clone(), target);
+        self.effects.push(Effect::Dial(address.clone()));
+    }
+
+    /// Finds the link to an instance: the address at which it says it is reached, one that it advertises and that is
+    /// dialled already, or a new one.
+    fn locate(&mut self, now: Now, id: NodeId, reached: Option<Address>) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let advertised = peer.addresses.clone();
+        let mut found = self.targets.values().any(|target| target.id == Some(id));
+        for address in reached.iter().chain(&advertised) {
+            if let Some(target) = self.targets.get_mut(address) {
+                target.id = Some(id);
+                found = true;
+            }
+        }
+        if let (false, Some(address)) = (found, advertised.first()) {
+            self.learn(now, address, false);
+            if let Some(target) = self.targets.get_mut(address) {
+                target.id = Some(id);
+            }
+        }
+        self.choose_link(now, id);
+    }
+
+    /// Uses the link that is used already, if it is up, or another one that is; and hangs up the others.
+    fn choose_link(&mut self, now: Now, id: NodeId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let is_up = |address: &Address| self.targets.get(address).is_some_and(|target| target.up);
+        if !peer.at.as_ref().is_some_and(is_up) {
+            let mut ups = self.targets.iter().filter(|(_, target)| target.id == Some(id) && target.up);
+            match ups.next() {
+                Some((address, _)) => peer.at = Some(address.clone()),
+                None => return,
+            }
+        }
+        let at = peer.at.clone();
+        let others = self.targets.iter_mut().filter(|(address, target)| {
+            target.id == Some(id) && target.idle.is_none() && Some(*address) != at.as_ref()
+        });
+        for (address, target) in others {
+            target.idle = Some(Idle::Alias);
+            target.up = false;
+            self.effects.push(Effect::HangUp(address.clone()));
+        }
+        self.revive(now, id);
+    }
+
+    /// Makes an instance a peer once both sides hear each other.
+    fn revive(&mut self, now: Now, id: NodeId) {
+        let up = self.is_up(id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.live || !up || !peer.is_heard(now, &self.settings) {
+            return;
+        }
+        peer.live = true;
+        peer.beat_at = now.elapsed;
+        peer.gossip_at = now.elapsed;
+        // It forwards everything until it has this instance's interest, so it knows enough.
+        peer.knows = self.interest.version();
+        self.live += 1;
+        self.effects.push(Effect::PeerUp { id, name: peer.name.clone() });
+    }
+
+    fn send_hello(&mut self, to: &Address, recipient: Recipient, reached: Option<Address>) {
+        let hello = Hello::new(&self.settings.name, &self.settings.addresses, to.clone(), reached);
+        let mut body = Vec::new();
+        Message::Hello(hello).encode(&mut body);
+        self.effects.push(Effect::Send { to: to.clone(), recipient, body });
+    }
+
+    /// Forgets addresses that nobody names any more and that lead to nobody, and instances that have long been gone.
+    fn forget(&mut self, now: Now) {
+        let after = self.settings.peer_timeout * FORGET_TIMEOUTS;
+        self.peers.retain(|id, peer| {
+            let keep = peer.live || now.elapsed < peer.met + after;
+            if let (false, Some(timer)) = (keep, peer.timer) {
+                self.timers.remove(&(timer, *id));
+            }
+            keep
+        });
+        let (peers, effects) = (&self.peers, &mut self.effects);
+        self.targets.retain(|address, target| {
+            let live = target.id.and_then(|id| peers.get(&id)).is_some_and(|peer| peer.live);
+            let keep = target.discovered || live || now.elapsed < target.since + after;
+            if !keep && target.idle.is_none() {
+                effects.push(Effect::HangUp(address.clone()));
+            }
+            if target.id.is_some_and(|id| !peers.contains_key(&id)) {
+                target.id = None;
+            }
+            keep
+        });
+    }
+}

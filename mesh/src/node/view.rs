@@ -1,0 +1,128 @@
+//! What operators and tests see of a node.
+
+use std::time::Duration;
+
+use super::Node;
+use crate::{
+    Now,
+    identity::{Address, NodeId, Session},
+};
+
+/// What a node has counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Batches sent for the first time.
+    pub batches_sent: u64,
+    /// Batches sent again after a connection was made anew.
+    pub batches_resent: u64,
+    /// Acknowledgements that had no batch to ride on.
+    pub acks_sent: u64,
+    /// Batches that had been received before.
+    pub batches_again: u64,
+    /// Batches so far ahead that they could not wait.
+    pub batches_early: u64,
+    /// Events that peers did not get because they do not keep up.
+    pub events_dropped: u64,
+    /// Ranges of batches fetched.
+    pub repairs: u64,
+    /// Fetches without an answer.
+    pub repairs_failed: u64,
+    /// Messages of instances that have not said hello, or of earlier runs.
+    pub strangers: u64,
+    /// Messages that were malformed or of no version in common.
+    pub refused: u64,
+    /// Addresses that were not dialled because there are too many.
+    pub targets_refused: u64,
+}
+
+/// One other instance.
+#[derive(Clone, Debug)]
+pub struct PeerView {
+    /// Who.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its run.
+    pub session: Session,
+    /// Whether both sides hear each other.
+    pub live: bool,
+    /// Where it is reached.
+    pub address: Option<Address>,
+    /// Whether that link is up.
+    pub up: bool,
+    /// Since it was last heard.
+    pub silent: Duration,
+    /// Events that wait for it.
+    pub queue: usize,
+    /// Batches that it has not acknowledged.
+    pub in_flight: usize,
+    /// Bytes held for it.
+    pub bytes: usize,
+    /// Events that it did not get because it does not keep up.
+    pub dropped: u64,
+    /// Events sent to it, and received from it.
+    pub events: (u64, u64),
+    /// Events and batches from it that will not come.
+    pub lost: (u64, u64),
+    /// Batches from it that are not taken yet.
+    pub lag: u64,
+    /// The version of this instance's interest that it has acknowledged.
+    pub knows: u64,
+    /// The version of its interest that is known here; none until it is.
+    pub interest_version: Option<u64>,
+    /// Topics that it has subscribers for, as far as known.
+    pub topics: u64,
+    /// The share of bits that are set in its filter.
+    pub fill: f64,
+    /// Bytes of its filter here.
+    pub filter_bytes: usize,
+}
+
+// === impl Node ===
+
+impl Node {
+    /// All other instances of which something is known.
+    pub fn peers(&self, now: Now) -> Vec<PeerView> {
+        let view = |(id, peer): (&NodeId, &super::peer::Peer)| {
+            let (queue, in_flight) = peer.out.depth();
+            let (taken, known) = peer.incoming.progress();
+            PeerView {
+                id: *id,
+                name: peer.name.clone(),
+                session: peer.session,
+                live: peer.live,
+                address: peer.at.clone(),
+                up: self.is_up(*id),
+                silent: now.elapsed.saturating_sub(peer.met),
+                queue,
+                in_flight,
+                bytes: peer.out.bytes(),
+                dropped: peer.out.dropped(),
+                events: (peer.events_out, peer.events_in),
+                lost: (peer.lost_events, peer.lost_batches),
+                lag: known.saturating_sub(taken),
+                knows: peer.knows,
+                interest_version: peer.interest.version(),
+                topics: peer.interest.topics(),
+                fill: peer.interest.fill(),
+                filter_bytes: peer.interest.bytes(),
+            }
+        };
+        self.peers.iter().map(view).collect()
+    }
+
+    /// Peers that are live.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The own interest.
+    pub fn interest(&self) -> &crate::interest::Own {
+        &self.interest
+    }
+}

@@ -14,6 +14,8 @@
 pub mod admin;
 pub mod auth;
 mod check;
+pub mod discovery;
+pub mod distributed_state;
 pub mod document;
 pub mod env;
 mod format;
@@ -22,6 +24,7 @@ pub mod http;
 pub mod limits;
 mod load;
 mod nearest;
+pub mod nng;
 pub mod problem;
 pub mod publish;
 pub mod reload;
@@ -43,9 +46,12 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     admin::Admin,
     auth::{Auth, JwtVerifier},
+    discovery::Discovery,
+    distributed_state::DistributedState,
     history::History,
     http::{BackpressurePolicy, ForwardedHeader, Http, RefuseWith},
     limits::Limits,
+    nng::Nng,
     problem::{Place, Problem},
     publish::Publish,
     reload::{Changes, restart_needed},
@@ -92,6 +98,12 @@ pub struct Config {
     pub admin: Admin,
     /// The listener for clients over TLS. Without this section there is none.
     pub tls: Option<Tls>,
+    /// The mesh between instances. Without this section an instance is alone.
+    pub nng: Option<Nng>,
+    /// What instances know of each other.
+    pub distributed_state: DistributedState,
+    /// How other instances are found.
+    pub discovery: Discovery,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }
@@ -135,6 +147,9 @@ impl Default for Config {
             limits: Limits::default(),
             admin: Admin::default(),
             tls: None,
+            nng: None,
+            distributed_state: DistributedState::default(),
+            discovery: Discovery::default(),
             telemetry: Telemetry::default(),
         }
     }

@@ -56,7 +56,12 @@ impl Request {
     pub fn encode(&self) -> Vec<u8> {
         let tagged = |kind: u8, bytes: &[u8]| [&[kind], bytes].concat();
         match self {
-            Self::Range { from, to } => tagged(RANGE, &[from.to_le_bytes(), to.to_le_bytes()].concat()),
+            Self::Range { from, to } => {
+                let mut out = vec![RANGE];
+                from.encode(&mut out);
+                out.extend_from_slice(&to.to_le_bytes());
+                out
+            }
             Self::Interest(bytes) => tagged(INTEREST, bytes),
             Self::Facts(bytes) => tagged(FACTS, bytes),
             Self::Application(bytes) => tagged(APPLICATION, bytes),

@@ -13,16 +13,15 @@ use super::{
     tree::{Entry, Node, Raw, value_of},
 };
 
-/// Sections of the contract that this version knows and rejects, with the reason.
-const RESERVED: [(&str, &str); 3] = [
-    ("nng", "the mesh is not in this version; remove the section"),
-    ("distributed_state", "the mesh is not in this version; remove the section"),
-    ("discovery", "the mesh is not in this version; remove the section"),
-];
+/// Keys that are known and rejected, with the reason.
+const RESERVED: [(&str, &str); 1] = [(
+    "distributed_state.merkle_tree_rebuild_threshold",
+    "is not needed: the tree follows each change and is never rebuilt; remove the key",
+)];
 
-/// Why a top-level section is known but not accepted.
-pub(super) fn reserved(section: &str) -> Option<&'static str> {
-    RESERVED.iter().find(|(name, _)| *name == section).map(|(_, reason)| *reason)
+/// Why a key is known but not accepted.
+pub(super) fn reserved(path: &str) -> Option<&'static str> {
+    RESERVED.iter().find(|(name, _)| *name == path).map(|(_, reason)| *reason)
 }
 
 /// Collects what is wrong, and where every key stands.
@@ -96,7 +95,7 @@ impl Checker {
     }
 
     fn unknown(&mut self, table: Subject<'_>, path: &str, entry: &Entry) {
-        let reason = if table.path.is_empty() { reserved(&entry.name) } else { None };
+        let reason = reserved(path);
         let mut problem = Problem::new(entry.place.clone(), path, reason.unwrap_or("is not a known key"));
         if reason.is_none() {
             problem.nearest = nearest_key(path, table.shape.properties().map(|(name, _)| name));

@@ -37,8 +37,7 @@ pub(super) fn overlay(
 }
 
 fn unknown(name: &str, path: &str, place: Place) -> Problem {
-    let section = path.split('.').next().unwrap_or_default();
-    if let Some(reason) = reserved(section) {
+    if let Some(reason) = reserved(path) {
         return Problem::new(place, path, reason);
     }
     let known: Vec<_> =

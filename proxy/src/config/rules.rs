@@ -12,13 +12,29 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
         ("auth", config.auth.problems()),
         ("history", config.history.problems()),
         ("admin", config.admin.problems()),
+        ("nng", config.nng.as_ref().map(super::Nng::problems).unwrap_or_default()),
         ("tls", config.tls.as_ref().map(super::Tls::problems).unwrap_or_default()),
     ];
     let own = sections.into_iter().flat_map(|(section, problems)| {
         problems.into_iter().map(move |(key, text)| (super::check::join(section, &key), text))
     });
     let tokens = cross_problems(&config.jwt_verifier, &config.auth);
-    own.chain(tokens).chain(sizes(config)).chain(addresses(config)).collect()
+    own.chain(tokens).chain(sizes(config)).chain(addresses(config)).chain(mesh(config)).collect()
+}
+
+fn mesh(config: &Config) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    let state = &config.distributed_state;
+    if config.nng.is_none() && config.discovery.is_on() {
+        let text = "finds instances for a mesh that is not there; add the section [nng]";
+        problems.push(("discovery".to_owned(), text.to_owned()));
+    }
+    let beat = config.nng.as_ref().map_or(1, |nng| nng.heartbeat_interval_sec);
+    if state.peer_timeout_sec < beat * 2 {
+        let text = format!("is less than two heartbeats of {beat} s, so every late one would end a peer");
+        problems.push(("distributed_state.peer_timeout_sec".to_owned(), text));
+    }
+    problems
 }
 
 fn sizes(config: &Config) -> Vec<(String, String)> {

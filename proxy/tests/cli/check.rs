@@ -79,12 +79,16 @@ const BROKEN: &[Case] = &[
         "[[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"short\"\n",
         &[("3:1: auth.keys[0].secret: ", "has 5 bytes; use at least 32")],
     ),
+    ("[nng]\nlisten_addresses = []\n", &[("2:1: nng.listen_addresses: ", "names no address")]),
     (
-        "[nng]\nlisten_addresses = []\n",
-        &[("1:2: nng: ", "the mesh is not in this version; remove the section")],
+        "[nng]\n",
+        &[("1:2: nng.listen_addresses: ", "needs nng.key_file; nng.insecure = true goes on without")],
     ),
-    ("[distributed_state]\n", &[("1:2: distributed_state: ", "the mesh is not in this version")]),
-    ("[discovery]\n", &[("1:2: discovery: ", "the mesh is not in this version")]),
+    (
+        "[distributed_state]\nmerkle_tree_rebuild_threshold = 1\n",
+        &[("2:1: distributed_state.merkle_tree_rebuild_threshold: ", "is not needed")],
+    ),
+    ("[discovery]\ndns_name = \"mesh\"\n", &[("1:2: discovery: ", "add the section [nng]")]),
     (
         "[http]\nmax_header = 1\nkeepalive_interval = 1\n[limit]\n[histroy]\nmax_age_sec = 0\n",
         &[

@@ -45,7 +45,7 @@ fn values_are_taken() {
 #[test]
 fn all_problems_come_at_once_in_the_order_of_the_file() {
     let text = "loglevel = \"info\"\n[http]\nbind_adress = \"0.0.0.0:1\"\nkeepalive_interval_sec = 0\n  \
-                max_headers = \"many\"\nbackpressure_policy = \"drop_old\"\n[nng]\nx = 1\n[history]\nmax_age_sec = 1.5\n";
+                max_headers = \"many\"\nbackpressure_policy = \"drop_old\"\n[distributed_state]\nmerkle_tree_rebuild_threshold = 1\n[history]\nmax_age_sec = 1.5\n";
     let problems = parse(text).unwrap_err();
     assert_eq!(
         problems,
@@ -56,7 +56,8 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
             "p.toml:5:17: http.max_headers: must be an integer, not a text",
             "p.toml:6:23: http.backpressure_policy: must be one of drop_newest, drop_oldest, block, disconnect, \
              not \"drop_old\"",
-            "p.toml:7:2: nng: the mesh is not in this version; remove the section",
+            "p.toml:8:1: distributed_state.merkle_tree_rebuild_threshold: is not needed: the tree follows each change \
+             and is never rebuilt; remove the key",
             "p.toml:10:15: history.max_age_sec: must be an integer, not a number with a fraction",
         ]
     );
@@ -193,18 +194,19 @@ fn problems_of_the_environment_name_the_variable() {
         ("REVENPROX_HTTP_MAX_HEADERS", "60"),
         ("REVENPROX_HTTP__MAX_CONNECTIONS", "lots"),
         ("REVENPROX_HTTP__KEEPALIVE_INTERVAL_SEC", "0"),
-        ("REVENPROX_NNG__LISTEN_ADDRESSES", "x"),
+        ("REVENPROX_DISTRIBUTED_STATE__MERKLE_TREE_REBUILD_THRESHOLD", "1"),
         ("REVENPROX_HTTP__TRUSTED_PROXIES", "[\"10.0.0.0/8\""),
     ];
     let mut problems = parse_with("", &env).unwrap_err();
     problems.sort();
     assert_eq!(problems.len(), 5, "{problems:#?}");
     for (problem, wanted) in problems.iter().zip([
+        "REVENPROX_DISTRIBUTED_STATE__MERKLE_TREE_REBUILD_THRESHOLD: distributed_state.merkle_tree_rebuild_threshold: \
+         is not needed",
         "REVENPROX_HTTP_MAX_HEADERS: sets no known key (did you mean REVENPROX_HTTP__MAX_HEADERS?)",
         "REVENPROX_HTTP__KEEPALIVE_INTERVAL_SEC: http.keepalive_interval_sec: must be between 1 and 3600, not 0",
         "REVENPROX_HTTP__MAX_CONNECTIONS: http.max_connections: must be an integer, not a text",
         "REVENPROX_HTTP__TRUSTED_PROXIES: http.trusted_proxies: not a TOML value",
-        "REVENPROX_NNG__LISTEN_ADDRESSES: nng.listen_addresses: the mesh is not in this version",
     ]) {
         assert!(problem.starts_with(wanted), "{problem}");
     }

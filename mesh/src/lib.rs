@@ -7,11 +7,19 @@
 //! | module | what |
 //! |---|---|
 //! | [`identity`] | who an instance is: name, incarnation, addresses |
+//! | [`interest`] | which topics each instance has subscribers for |
+//! | [`facts`] | what all instances hold until it expires |
+//! | [`merkle`] | how two copies of a state are compared |
+//! | [`node`] | one instance's part in all of it |
 //! | [`wire`] | what instances say to each other |
 //! | [`link`] | the reliable way of frames from one instance to another |
 
+pub mod facts;
 pub mod identity;
+pub mod interest;
 pub mod link;
+pub mod merkle;
+pub mod node;
 pub mod wire;
 
 use std::time::Duration;

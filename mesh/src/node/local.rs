@@ -5,17 +5,13 @@ use bytes::Bytes;
 use super::Node;
 use crate::{identity::TopicId, wire::Frame};
 
-/// One change of the interest is sent in frames of about this size.
-const DELTA_BYTES: usize = 32 * 1024;
-
 // === impl Node ===
 
 impl Node {
     /// The topic has subscribers here from now on. Returns the version of the interest to wait for, if somebody
     /// has to be told: see [`effective`](Self::effective).
     pub fn subscribe(&mut self, topic: TopicId) -> Option<u64> {
-        // What has not been announced yet will have the version after the present one.
-        self.interest.insert(topic).then(|| self.interest.version() + 1)
+        self.interest.insert(topic).then(|| self.interest.pending_version())
     }
 
     /// The topic has no subscribers here any more.
@@ -31,7 +27,7 @@ impl Node {
 
     /// Queues what has changed in the interest for all peers.
     pub(super) fn announce_interest(&mut self) {
-        while let Some(delta) = self.interest.take_delta(DELTA_BYTES) {
+        while let Some(delta) = self.interest.take_delta() {
             let version = self.interest.version();
             let mut frame = Vec::new();
             Frame::Interest(delta.into()).encode(&mut frame);

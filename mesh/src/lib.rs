@@ -11,6 +11,7 @@
 //! | [`facts`] | what all instances hold until it expires |
 //! | [`merkle`] | how two copies of a state are compared |
 //! | [`node`] | one instance's part in all of it |
+//! | [`seal`] | the envelope that authenticates and encrypts |
 //! | [`wire`] | what instances say to each other |
 //! | [`link`] | the reliable way of frames from one instance to another |
 
@@ -20,6 +21,9 @@ pub mod interest;
 pub mod link;
 pub mod merkle;
 pub mod node;
+pub mod seal;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod wire;
 
 use std::time::Duration;

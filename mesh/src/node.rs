@@ -49,8 +49,10 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// A peer that is silent for so long is gone.
     pub peer_timeout: Duration,
-    /// How often facts and members are compared.
+    /// How often it tells peers who else is there.
     pub gossip: Duration,
+    /// How long it remembers those that are gone.
+    pub forget_after: Duration,
     /// How much may wait for one peer, and how it is bundled.
     pub link: Bounds,
     /// Topics that its interest is made for.

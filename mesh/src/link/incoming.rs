@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 
 /// A batch that is missing is asked for again after this time.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// What does not come within this time is given up, and reported.
 const GIVE_UP: Duration = Duration::from_secs(5);
@@ -208,8 +208,8 @@ mod tests {
         assert_eq!(link.to_ask(MS, patience), None, "it may be on its way");
         assert_eq!(link.to_ask(MS * 6, patience), Some((1, 2)));
         assert_eq!(link.to_ask(MS * 7, patience), None);
-        assert_eq!(link.to_ask(MS * 300, patience), Some((1, 2)));
-        assert_eq!(link.give_up(MS * 300), 0);
+        assert_eq!(link.to_ask(MS * 400, patience), Some((1, 2)));
+        assert_eq!(link.give_up(MS * 400), 0);
         assert_eq!(link.give_up(MS * 5001), 2);
         assert_eq!(settled(&mut link, MS * 5001), [3]);
         assert_eq!((link.given_up(), link.gap_due(patience)), (2, None));

@@ -9,9 +9,6 @@ use crate::wire::Frame;
 /// A batch is not made larger than this, unless by one large frame.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Control frames that may wait. They are few, and what is missed of them is found by comparison.
-const CONTROL_MAX: usize = 1024;
-
 /// How much may wait for one receiver, and how it is bundled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -19,6 +16,8 @@ pub struct Bounds {
     pub queue_events: usize,
     /// Bytes of them.
     pub queue_bytes: usize,
+    /// Frames of the mesh's own that wait. What is missed of them is found by comparison.
+    pub queue_control: usize,
     /// Frames in one batch.
     pub batch_frames: usize,
     /// A batch that is not full leaves this long after the one before.
@@ -66,8 +65,8 @@ impl Outgoing {
 
     /// Queues a frame of the mesh's own, which goes before events. If it announces a change of the interest,
     /// `version` is what the interest is then. `false` if there is no room; a comparison will find what is missing.
-    pub fn push_control(&mut self, frame: Bytes, version: u64) -> bool {
-        let fits = self.control.len() < CONTROL_MAX;
+    pub fn push_control(&mut self, frame: Bytes, version: u64, bounds: &Bounds) -> bool {
+        let fits = self.control.len() < bounds.queue_control;
         if fits {
             self.control.push_back((frame, version));
         }
@@ -161,8 +160,13 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds =
-        Bounds { queue_events: 4, queue_bytes: 100, batch_frames: 3, batch_delay: Duration::from_millis(1) };
+    const BOUNDS: Bounds = Bounds {
+        queue_events: 4,
+        queue_bytes: 100,
+        queue_control: 10,
+        batch_frames: 3,
+        batch_delay: Duration::from_millis(1),
+    };
 
     fn frame(n: u8) -> Bytes {
         Bytes::copy_from_slice(&[n; 10])
@@ -189,7 +193,7 @@ mod tests {
         let mut out = Outgoing::default();
         out.push(frame(1), &BOUNDS);
         out.take(Duration::ZERO, &BOUNDS);
-        out.push_control(frame(2), 7);
+        out.push_control(frame(2), 7, &BOUNDS);
         assert_eq!(out.due(1, &BOUNDS), None);
         assert_eq!(out.acknowledged(1), (0, true));
         assert_eq!(out.due(1, &BOUNDS), Some(Duration::ZERO));

@@ -27,8 +27,9 @@ impl Node {
             Message::Hello(hello) => return self.hello(now, sender, hello),
             message => message,
         };
-        let Some(peer) = self.peers.get_mut(&sender.id).filter(|peer| peer.session == sender.session) else {
-            // Its hello is still to come, or it belongs to an earlier run.
+        let is_now = |peer: &&mut Peer| peer.session == sender.session && !peer.left;
+        let Some(peer) = self.peers.get_mut(&sender.id).filter(is_now) else {
+            // Its hello is still to come, or it belongs to a run that is over.
             self.counters.strangers += 1;
             return;
         };
@@ -210,8 +211,7 @@ impl Node {
     fn left(&mut self, now: Now, id: NodeId) {
         self.part(now, id, Down::Left);
         if let Some(peer) = self.peers.get_mut(&id) {
-            // Its session is over: what comes of it later is late.
-            peer.hello_at = now.elapsed + self.settings.heartbeat;
+            peer.left = true;
         }
     }
 
@@ -259,7 +259,7 @@ impl Node {
         let mut frame = Vec::new();
         Frame::Members(self.members()).encode(&mut frame);
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.out.push_control(frame.into(), 0);
+            peer.out.push_control(frame.into(), 0, &self.settings.link);
         }
     }
 
@@ -270,7 +270,7 @@ impl Node {
         if lost > 0 {
             self.lost(now, id, lost);
         }
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.asking.range) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         if let Some((from, to)) = peer.incoming.to_ask(now.elapsed, PATIENCE) {
             let from = Mark { epoch: peer.in_epoch, number: from };
             self.ask_range(now, id, from, to);

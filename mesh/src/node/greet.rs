@@ -18,9 +18,6 @@ use crate::{
     wire::{Hello, Message},
 };
 
-/// An instance that nothing was heard of for so many time-outs is forgotten.
-const FORGET_TIMEOUTS: u32 = 20;
-
 // === impl Node ===
 
 impl Node {
@@ -85,7 +82,8 @@ impl Node {
             ..Peer::default()
         });
         let is_heard = !peer.answers(now, &self.settings).is_none();
-        if is_heard && sender.session < peer.session {
+        let is_over = peer.left && sender.session == peer.session;
+        if is_over || is_heard && sender.session < peer.session {
             // From an earlier run: late, or played back.
             self.counters.strangers += 1;
             return;
@@ -294,7 +292,7 @@ impl Node {
 
     /// Forgets addresses that nobody names any more and that lead to nobody, and instances that have long been gone.
     fn forget(&mut self, now: Now) {
-        let after = self.settings.peer_timeout * FORGET_TIMEOUTS;
+        let after = self.settings.forget_after;
         self.peers.retain(|id, peer| {
             let keep = peer.live || now.elapsed < peer.met + after;
             if let (false, Some(timer)) = (keep, peer.timer) {

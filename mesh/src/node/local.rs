@@ -40,7 +40,7 @@ impl Node {
         let live: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.live).map(|(id, _)| *id).collect();
         for id in live {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.out.push_control(frame.clone(), version);
+                peer.out.push_control(frame.clone(), version, &self.settings.link);
             }
             self.schedule(id);
         }

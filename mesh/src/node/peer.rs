@@ -34,6 +34,8 @@ pub(super) struct Peer {
     /// When it last answered this instance's session.
     pub(super) heard: Option<Duration>,
     pub(super) live: bool,
+    /// It said that this run of it ends; what comes of it later is late.
+    pub(super) left: bool,
     pub(super) hello_at: Duration,
     pub(super) hellos: u32,
     pub(super) beat_at: Duration,
@@ -59,12 +61,11 @@ pub(super) struct Peer {
     pub(super) events_out: u64,
 }
 
-/// What is being fetched from a peer, one of each kind at a time.
+/// What is being fetched from a peer, once at a time. Ranges are asked for again while an answer may be lost.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     pub(super) interest: bool,
     pub(super) facts: bool,
-    pub(super) range: bool,
 }
 
 // === impl Peer ===
@@ -85,6 +86,7 @@ impl Peer {
     pub(super) fn begin(&mut self, session: Session, now: Now) {
         self.session = session;
         self.heard = None;
+        self.left = false;
         self.hellos = 0;
         self.hello_at = now.elapsed;
         self.begin_incoming(0);
@@ -131,7 +133,7 @@ impl Peer {
         let flows = live_and_up.then(|| {
             let batch = self.out.due(window, &settings.link);
             let ack = self.incoming.ack_due(window);
-            let gap = self.incoming.gap_due(PATIENCE).filter(|_| !self.asking.range);
+            let gap = self.incoming.gap_due(PATIENCE);
             [Some(self.beat_at), batch, ack, gap].into_iter().flatten().min()
         });
         [silent, hello, flows.flatten()].into_iter().flatten().min()

@@ -135,9 +135,6 @@ impl Node {
     /// Fetches batches that did not arrive.
     pub(super) fn ask_range(&mut self, now: Now, id: NodeId, from: Mark, to: u64) {
         self.counters.repairs += 1;
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.asking.range = true;
-        }
         self.request_of(now, id, What::Range(from), &Request::Range { from, to });
     }
 
@@ -177,9 +174,11 @@ impl Node {
                 };
                 return Answer::Range(peer.out.range(from.number, *to, RANGE_BYTES_MAX));
             }
-            Request::Interest(question) => {
-                self.interest.answer(question, STATE_BYTES_MAX).ok().map(|bytes| Answer::Interest(bytes.into()))
-            }
+            Request::Interest(question) => self
+                .interest
+                .answer(question, STATE_BYTES_MAX)
+                .ok()
+                .map(|bytes| Answer::Interest(bytes.into())),
             Request::Facts(question) => self
                 .facts
                 .answer(question, STATE_BYTES_MAX, now.unix_ms)
@@ -260,10 +259,9 @@ impl Node {
 impl super::peer::Asking {
     fn done(&mut self, what: What) {
         match what {
-            What::Range(_) => self.range = false,
             What::Interest => self.interest = false,
             What::Facts => self.facts = false,
-            What::Application => {}
+            What::Range(_) | What::Application => {}
         }
     }
 }

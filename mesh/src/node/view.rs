@@ -116,6 +116,16 @@ impl Node {
         self.live
     }
 
+    /// Whether another instance is a live peer.
+    pub fn is_live(&self, id: NodeId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.live)
+    }
+
+    /// What is known of another instance's interest.
+    pub fn interest_of(&self, id: NodeId) -> Option<&crate::interest::Theirs> {
+        self.peers.get(&id).map(|peer| &peer.interest)
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -1,0 +1,248 @@
+//! The simulated network: links that dial by themselves, as NNG's do, and lose what it loses.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{REQUEST_TIMEOUT, Random, address};
+use crate::{
+    identity::{Address, Session},
+    node::Sender,
+};
+
+/// How long a dialler waits before it tries again.
+const REDIAL: Duration = Duration::from_millis(50);
+
+/// What the network does to messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// Every message takes at least so long.
+    pub delay: Duration,
+    /// And up to so much more.
+    pub jitter: Duration,
+    /// The share of messages on links that are lost though the connection lasts, as when a queue is full.
+    pub loss: f64,
+    /// The share that arrives twice.
+    pub repeat: f64,
+    /// The share of requests without an answer.
+    pub unanswered: f64,
+}
+
+/// What was sent.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// Bytes of messages, by instance that sent them.
+    pub bytes: Vec<u64>,
+    /// Messages, by instance that sent them.
+    pub messages: Vec<u64>,
+    /// Events queued for other instances.
+    pub forwards: u64,
+    /// Events or batches that receivers were told will not come.
+    pub lost: u64,
+    /// Messages that were refused.
+    pub refused: u64,
+}
+
+pub(super) enum Action {
+    Wake(usize, Session),
+    Arrive { to: usize, message: (Sender, Bytes) },
+    Connect { from: usize, to: usize },
+    Broken { from: usize, to: usize },
+    Ask { to: usize, asker: (usize, Session), tag: u64, question: (Sender, Bytes) },
+    Answer { to: (usize, Session), tag: u64, answer: Option<(Sender, Bytes)> },
+}
+
+pub(super) struct Network {
+    pub(super) faults: Faults,
+    queue: BinaryHeap<Reverse<(Duration, u64)>>,
+    actions: BTreeMap<u64, Action>,
+    next: u64,
+    links: BTreeMap<(usize, usize), Link>,
+    blocked: BTreeSet<(usize, usize)>,
+}
+
+#[derive(Default)]
+struct Link {
+    up: bool,
+    /// Messages keep their order: the next one does not arrive before this.
+    busy_until: Duration,
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// A network that only takes time.
+    pub fn none() -> Self {
+        Self {
+            delay: Duration::from_micros(100),
+            jitter: Duration::from_micros(50),
+            loss: 0.0,
+            repeat: 0.0,
+            unanswered: 0.0,
+        }
+    }
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    pub(super) fn new(instances: usize) -> Self {
+        Self { bytes: vec![0; instances], messages: vec![0; instances], forwards: 0, lost: 0, refused: 0 }
+    }
+
+    pub(super) fn sent(&mut self, from: usize, bytes: usize) {
+        self.bytes[from] += bytes as u64;
+        self.messages[from] += 1;
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    pub(super) fn new(faults: Faults) -> Self {
+        Self {
+            faults,
+            queue: BinaryHeap::new(),
+            actions: BTreeMap::new(),
+            next: 0,
+            links: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn at(&mut self, at: Duration, action: Action) {
+        self.queue.push(Reverse((at, self.next)));
+        self.actions.insert(self.next, action);
+        self.next += 1;
+    }
+
+    /// The next action until `end`.
+    pub(super) fn next(&mut self, end: Duration) -> Option<(Duration, Action)> {
+        let Reverse((at, number)) = *self.queue.peek().filter(|next| next.0.0 <= end)?;
+        self.queue.pop();
+        Some((at, self.actions.remove(&number).expect("what is queued is there")))
+    }
+
+    pub(super) fn set_reachable(&mut self, from: usize, to: usize, reachable: bool) {
+        if reachable {
+            self.blocked.remove(&(from, to));
+        } else {
+            self.blocked.insert((from, to));
+        }
+    }
+
+    pub(super) fn dial(&mut self, now: Duration, from: usize, to: &Address) {
+        let to = index(to);
+        if self.links.insert((from, to), Link::default()).is_none() {
+            self.at(now + self.faults.delay, Action::Connect { from, to });
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, from: usize, to: &Address) {
+        self.links.remove(&(from, index(to)));
+    }
+
+    /// An attempt to connect. Returns whether the link came up by it.
+    pub(super) fn connect(&mut self, now: Duration, from: usize, to: usize, there: bool) -> bool {
+        let blocked = self.is_blocked(from, to);
+        let Some(link) = self.links.get_mut(&(from, to)).filter(|link| !link.up) else { return false };
+        if !there || blocked {
+            self.at(now + REDIAL, Action::Connect { from, to });
+            return false;
+        }
+        link.up = true;
+        true
+    }
+
+    /// All connections of an instance break, and its own links are no more.
+    pub(super) fn crashed(&mut self, now: Duration, index: usize) {
+        self.links.retain(|(from, _), _| *from != index);
+        let broken: Vec<_> = self.links.iter().filter(|((_, to), link)| *to == index && link.up).collect();
+        let broken: Vec<_> = broken.into_iter().map(|((from, to), _)| (*from, *to)).collect();
+        for (from, to) in broken {
+            self.links.insert((from, to), Link::default());
+            self.at(now + self.faults.delay, Action::Broken { from, to });
+            self.at(now + REDIAL, Action::Connect { from, to });
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        now: Duration,
+        from: usize,
+        to: &Address,
+        message: (Sender, Bytes),
+        random: &mut Random,
+    ) {
+        let to = index(to);
+        let lost = self.is_blocked(from, to) || random.chance(self.faults.loss);
+        let (takes, again) = (self.takes(random), random.chance(self.faults.repeat));
+        let Some(link) = self.links.get_mut(&(from, to)).filter(|link| link.up) else { return };
+        if lost {
+            return;
+        }
+        let at = (now + takes).max(link.busy_until);
+        link.busy_until = at;
+        if again {
+            self.at(at + takes, Action::Arrive { to, message: message.clone() });
+        }
+        self.at(at, Action::Arrive { to, message });
+    }
+
+    pub(super) fn request(
+        &mut self,
+        now: Duration,
+        asker: (usize, Session),
+        to: &Address,
+        tag: u64,
+        question: (Sender, Bytes),
+        random: &mut Random,
+    ) {
+        let to = index(to);
+        let lost = self.is_lost(asker.0, to, random) || self.links.get(&(asker.0, to)).is_none_or(|l| !l.up);
+        if lost {
+            return self.at(now + REQUEST_TIMEOUT, Action::Answer { to: asker, tag, answer: None });
+        }
+        let at = now + self.takes(random);
+        self.at(at, Action::Ask { to, asker, tag, question });
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        now: Duration,
+        from: usize,
+        to: (usize, Session),
+        tag: u64,
+        answer: Option<(Sender, Bytes)>,
+        random: &mut Random,
+    ) {
+        if answer.is_none() || self.is_lost(from, to.0, random) {
+            return self.at(now + REQUEST_TIMEOUT, Action::Answer { to, tag, answer: None });
+        }
+        let at = now + self.takes(random);
+        self.at(at, Action::Answer { to, tag, answer });
+    }
+
+    fn is_blocked(&self, from: usize, to: usize) -> bool {
+        self.blocked.contains(&(from, to))
+    }
+
+    fn is_lost(&self, from: usize, to: usize, random: &mut Random) -> bool {
+        self.is_blocked(from, to) || random.chance(self.faults.unanswered)
+    }
+
+    fn takes(&self, random: &mut Random) -> Duration {
+        self.faults.delay + random.time(self.faults.jitter)
+    }
+}
+
+fn index(at: &Address) -> usize {
+    let number = at.as_str().rsplit('/').next().and_then(|number| number.parse().ok());
+    let number = number.expect("simulated instances dial simulated addresses");
+    debug_assert_eq!(*at, address(number));
+    number
+}

@@ -1,0 +1,181 @@
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn topic(n: usize) -> TopicId {
+    TopicId(n as u128)
+}
+
+/// A cluster of which everybody knows the first one, in working order.
+fn cluster(seed: u64, size: usize, faults: Faults) -> World {
+    let mut world = World::new(seed, size, settings(), faults);
+    for index in 0..size {
+        world.start(index, &[0], 0);
+    }
+    world.run(SECOND * 3);
+    world
+}
+
+fn assert_good(world: &World, seed: u64) {
+    assert_eq!(world.deliveries(), [], "seed {seed}");
+    assert_eq!(world.unconverged(), [], "seed {seed}");
+    assert_eq!(world.traffic.refused, 0, "seed {seed}");
+}
+
+#[test]
+fn instances_find_each_other_through_one() {
+    let world = cluster(1, 8, Faults::none());
+    assert!((0..8).all(|index| world.node(index).unwrap().live() == 7));
+    assert_good(&world, 1);
+}
+
+#[test]
+fn an_event_visits_only_those_who_wait_for_it() {
+    let mut world = cluster(2, 20, Faults::none());
+    world.subscribe(3, topic(1));
+    world.subscribe(7, topic(1));
+    world.run(SECOND / 10);
+    for publisher in 0..20 {
+        world.publish(publisher, topic(1));
+        world.publish(publisher, topic(2));
+    }
+    world.run(SECOND / 10);
+    assert_good(&world, 2);
+    assert_eq!(world.traffic.forwards, 38);
+    assert_eq!(world.wasted(), 0);
+}
+
+/// Publishes and subscriptions at random, for a time.
+fn work(world: &mut World, time: Duration, topics: usize) {
+    let end = world.now() + time;
+    while world.now() < end {
+        let (index, topic) = (world.random.below(world.len()), topic(world.random.below(topics)));
+        match world.random.below(8) {
+            0 => world.subscribe(index, topic),
+            1 => world.unsubscribe(index, topic),
+            _ => world.publish(index, topic),
+        }
+        let pause = world.random.time(Duration::from_millis(20));
+        world.run(pause);
+    }
+}
+
+#[test]
+fn nothing_is_missed_or_repeated_on_a_bad_network() {
+    for seed in 0..20 {
+        let faults = Faults {
+            delay: Duration::from_millis(1),
+            jitter: Duration::from_millis(30),
+            loss: 0.05,
+            repeat: 0.05,
+            unanswered: 0.1,
+        };
+        let mut world = cluster(seed, 5, Faults::none());
+        world.set_faults(faults);
+        work(&mut world, SECOND * 20, 30);
+        world.set_faults(Faults::none());
+        world.run(SECOND * 10);
+        assert_good(&world, seed);
+        assert_eq!(world.traffic.lost, 0, "seed {seed}: everything that was lost was fetched");
+    }
+}
+
+#[test]
+fn after_crashes_and_partitions_everybody_knows_everybody() {
+    for seed in 100..120 {
+        let mut world = cluster(seed, 6, Faults { loss: 0.02, ..Faults::none() });
+        for _ in 0..12 {
+            let (a, b) = (world.random.below(6), world.random.below(6));
+            match world.random.below(4) {
+                0 => {
+                    world.crash(a);
+                    let time = world.random.time(SECOND * 5);
+                    work(&mut world, time, 30);
+                    // The clock may have been set back meanwhile.
+                    let skew = world.random.next() % 5_000;
+                    world.start(a, &[0, b], skew);
+                }
+                // One direction only, as often as not.
+                1 => world.set_reachable(a, b, false),
+                2 => world.set_reachable(a, b, true),
+                _ => {}
+            }
+            let time = world.random.time(SECOND * 4);
+            work(&mut world, time, 30);
+        }
+        for a in 0..6 {
+            for b in 0..6 {
+                world.set_reachable(a, b, true);
+            }
+        }
+        world.set_faults(Faults::none());
+        world.run(SECOND * 10);
+        assert_good(&world, seed);
+        let count = world.published;
+        work(&mut world, SECOND * 3, 30);
+        world.run(SECOND);
+        assert_good(&world, seed);
+        assert!(world.published > count);
+    }
+}
+
+#[test]
+fn a_leaver_is_gone_at_once_and_may_return() {
+    let mut world = cluster(5, 3, Faults::none());
+    world.with(2, Node::leave);
+    world.run(SECOND / 20);
+    assert_eq!(world.node(0).unwrap().live(), 1);
+    world.crash(2);
+    world.start(2, &[1], 0);
+    world.run(SECOND * 2);
+    assert_eq!(world.node(0).unwrap().live(), 2);
+    assert_good(&world, 5);
+}
+
+#[test]
+fn a_fact_reaches_everybody_and_outlives_all_but_one() {
+    let mut world = cluster(6, 4, Faults::none());
+    let until = EPOCH_MS + 3_600_000;
+    let fact = crate::facts::Fact::new(1, "token", until).unwrap();
+    world.with(1, |node, now| node.add_fact(now, fact.clone()));
+    world.run(SECOND / 10);
+    assert!((0..4).all(|index| world.node(index).unwrap().facts().contains(&fact, EPOCH_MS)));
+    for index in 0..3 {
+        world.crash(index);
+    }
+    world.run(SECOND * 5);
+    for index in 0..3 {
+        world.start(index, &[3], 0);
+    }
+    world.run(SECOND * 5);
+    assert!((0..4).all(|index| world.node(index).unwrap().facts().contains(&fact, EPOCH_MS)));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_costs_a_bounded_queue_and_nobody_else() {
+    let mut settings = settings();
+    settings.link.queue_events = 1_000;
+    let mut world = World::new(7, 3, settings, Faults::none());
+    for index in 0..3 {
+        world.start(index, &[0], 0);
+    }
+    world.run(SECOND * 2);
+    for index in 1..3 {
+        world.subscribe(index, topic(1));
+    }
+    world.run(SECOND / 10);
+    // Instance 2 hears and is heard, but acknowledges nothing.
+    world.stalled = Some(2);
+    for _ in 0..200 {
+        for _ in 0..1_000 {
+            world.publish(0, topic(1));
+        }
+        world.run(SECOND / 100);
+    }
+    let peers = world.with(0, |node, now| node.peers(now)).unwrap();
+    let of = |index: usize| peers.iter().find(|p| p.id == NodeId::of(&format!("instance-{index}"))).unwrap();
+    assert_eq!((of(1).dropped, of(1).queue), (0, 0));
+    assert!(of(2).dropped > 0 && of(2).queue <= 1_000 && of(2).bytes < 50 << 20, "{:?}", of(2));
+    let missing = world.deliveries();
+    assert!(missing.iter().all(|violation| violation.instance == 2));
+}

@@ -12,6 +12,7 @@
 //! | [`merkle`] | how two copies of a state are compared |
 //! | [`node`] | one instance's part in all of it |
 //! | [`seal`] | the envelope that authenticates and encrypts |
+//! | [`transport`] | NNG |
 //! | [`wire`] | what instances say to each other |
 //! | [`link`] | the reliable way of frames from one instance to another |
 
@@ -24,6 +25,7 @@ pub mod node;
 pub mod seal;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod transport;
 pub mod wire;
 
 use std::time::Duration;

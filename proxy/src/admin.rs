@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::timeout_at};
 
 use crate::{
     config::{LogLevel, Secret},
-    delivery::{Command, Cut, SubscriberInfo},
+    delivery::{Command, SubscriberInfo},
     edge::{Problem, Reply, publish::read_body, query, reply::json_reply},
     ops,
     revocation::Claim,
@@ -58,12 +58,13 @@ pub(crate) async fn answer(server: &Arc<Server>, head: &Parts, body: Incoming) -
     let answered = match (&head.method, head.uri.path()) {
         (&Method::GET, "/admin/topics") => topics(server, head),
         (&Method::GET, "/admin/connections") => connections(server, head).await,
+        (&Method::GET, "/admin/peers") => Ok(peers(server)),
         (&Method::GET, "/admin/config") => Ok(config.effective()),
         (&Method::GET, "/admin/log-level") => Ok(json!({ "level": config.log_level })),
         (&Method::PUT, "/admin/log-level") => set_log_level(server, head, body).await,
         (&Method::POST, "/admin/drain") => Ok(json!({ "started": server.start_drain() })),
         (&Method::POST, "/admin/revoke") => revoke(server, head, body).await,
-        (_, "/admin/topics" | "/admin/connections" | "/admin/config") => {
+        (_, "/admin/topics" | "/admin/connections" | "/admin/config" | "/admin/peers") => {
             Err(Problem::method_not_allowed("GET"))
         }
         (_, "/admin/log-level") => Err(Problem::method_not_allowed("GET, PUT")),
@@ -122,6 +123,37 @@ async fn connections(server: &Server, head: &Parts) -> Result<Value, Problem> {
     Ok(json!({ "total": server.admission.connections(), "connections": found }))
 }
 
+fn peers(server: &Server) -> Value {
+    let Some(mesh) = server.mesh() else { return json!({ "mesh": false, "peers": [] }) };
+    let reading = mesh.reading();
+    let describe = |peer: &revenprox_mesh::node::PeerView| {
+        json!({
+            "name": peer.name,
+            "id": peer.id.to_string(),
+            "started_ms": peer.session.incarnation,
+            "live": peer.live,
+            "address": peer.address.as_ref().map(ToString::to_string),
+            "link_up": peer.up,
+            "silent_ms": u64::try_from(peer.silent.as_millis()).unwrap_or(u64::MAX),
+            "queued_events": peer.queue,
+            "batches_in_flight": peer.in_flight,
+            "bytes_held": peer.bytes,
+            "events_sent": peer.events.0,
+            "events_received": peer.events.1,
+            "events_dropped": peer.dropped,
+            "events_lost": peer.lost.0,
+            "batches_lost": peer.lost.1,
+            "batches_behind": peer.lag,
+            "knows_interest": peer.knows,
+            "interest_version": peer.interest_version,
+            "topics": peer.topics,
+            "filter_fill": peer.fill,
+            "filter_bytes": peer.filter_bytes,
+        })
+    };
+    json!({ "mesh": true, "peers": reading.peers.iter().map(describe).collect::<Vec<_>>() })
+}
+
 async fn set_log_level(server: &Server, head: &Parts, body: Incoming) -> Result<Value, Problem> {
     let Level { level } = read_json(server, head, body).await?;
     server.set_log_level(level);
@@ -131,19 +163,17 @@ async fn set_log_level(server: &Server, head: &Parts, body: Incoming) -> Result<
 
 async fn revoke(server: &Server, head: &Parts, body: Incoming) -> Result<Value, Problem> {
     let order: Revoke = read_json(server, head, body).await?;
-    let (claim, cut) = match (order.sub, order.jti, order.kid) {
-        (Some(sub), None, None) => (Claim::Subject(sub.clone()), Cut::Subject(sub)),
-        (None, Some(jti), None) => (Claim::TokenId(jti.clone()), Cut::TokenId(jti)),
-        (None, None, Some(kid)) => (Claim::KeyId(kid.clone()), Cut::KeyId(kid)),
+    let claim = match (order.sub, order.jti, order.kid) {
+        (Some(sub), None, None) => Claim::Subject(sub),
+        (None, Some(jti), None) => Claim::TokenId(jti),
+        (None, None, Some(kid)) => Claim::KeyId(kid),
         _ => return Err(Problem::bad_request("name one of sub, jti and kid")),
     };
     let seconds = order.expires_in_seconds.unwrap_or(REVOKED_FOR_S);
-    if !server.revoked.add(claim, Duration::from_secs(seconds)) {
+    if !server.revoke(claim, Duration::from_secs(seconds)) {
         let detail = "too many revocations are in force; revoke a whole key by its kid instead";
         return Err(Problem::passing(StatusCode::SERVICE_UNAVAILABLE, detail, 60));
     }
-    let cut = Arc::new(cut);
-    server.delivery.tell_all(|| Command::Cut(Arc::clone(&cut)));
     Ok(json!({ "revoked_for_seconds": seconds }))
 }
 

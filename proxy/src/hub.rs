@@ -214,6 +214,11 @@ impl Hub {
         }
     }
 
+    /// Comes true when a shard has caught up with a topic.
+    pub fn room(&self) -> tokio::sync::futures::Notified<'_> {
+        self.room.notified()
+    }
+
     /// One step of the housekeeping: drops what is too old from one 64th of the topics, and forgets topics
     /// that nobody uses. Call it with ascending `step`.
     pub fn sweep(&self, step: usize) {

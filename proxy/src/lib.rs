@@ -13,6 +13,7 @@ pub mod event;
 pub mod governor;
 pub mod hub;
 pub mod log;
+pub mod mesh;
 pub mod metrics;
 pub mod ops;
 pub mod revocation;

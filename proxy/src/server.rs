@@ -6,7 +6,7 @@ pub mod setup;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use crate::{
     auth::{self, Action, Authenticator, Grant, token_from_request},
     canary::Canary,
     config::{Config, Secret},
-    delivery::Delivery,
+    delivery::{Command, Cut, Delivery},
     edge::{
         Problem, Reply,
         idempotency::Keys,
@@ -30,9 +30,10 @@ use crate::{
         turn_away::{self, Passing},
     },
     governor::Pressure,
-    hub::Hub,
+    hub::{Hub, now_ms},
+    mesh::SharedMesh,
     metrics::Metrics,
-    revocation::Revocations,
+    revocation::{Claim, Revocations},
     telemetry::LogHandle,
     topic::TopicName,
 };
@@ -52,6 +53,8 @@ pub struct Server {
     pub revoked: Revocations,
     /// Idempotency keys.
     pub keys: Keys,
+    /// Other instances, if there is a mesh.
+    mesh: OnceLock<SharedMesh>,
     /// What is short at the moment.
     pub pressure: Pressure,
     /// Why subscribers were turned away.
@@ -164,6 +167,38 @@ impl Server {
     /// What the admin listener asks for.
     pub fn admin_secret(&self) -> Option<Secret> {
         self.admin_secret.read().clone()
+    }
+
+    /// Other instances, if there is a mesh.
+    pub fn mesh(&self) -> Option<&SharedMesh> {
+        self.mesh.get()
+    }
+
+    /// Makes the instance part of a mesh. Only the first call counts.
+    pub fn join(&self, mesh: SharedMesh) {
+        self.hub.join(Arc::clone(&mesh) as _);
+        let _ = self.mesh.set(mesh);
+    }
+
+    /// Revokes tokens on all instances: their streams end, and they are refused until `time` is over. `false` if too
+    /// many revocations are in force.
+    pub fn revoke(&self, claim: Claim, time: Duration) -> bool {
+        let told = self.mesh.get().is_none_or(|mesh| mesh.revoke(&claim, time));
+        let until_ms = now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        told && self.revoke_here(claim, until_ms)
+    }
+
+    /// Revokes tokens on this instance.
+    pub fn revoke_here(&self, claim: Claim, until_ms: u64) -> bool {
+        let cut = Arc::new(match &claim {
+            Claim::Subject(text) => Cut::Subject(text.clone()),
+            Claim::TokenId(text) => Cut::TokenId(text.clone()),
+            Claim::KeyId(text) => Cut::KeyId(text.clone()),
+        });
+        let time = Duration::from_millis(until_ms.saturating_sub(now_ms()));
+        let added = self.revoked.add(claim, time);
+        self.delivery.tell_all(|| Command::Cut(Arc::clone(&cut)));
+        added
     }
 
     /// Since the start.

@@ -53,6 +53,11 @@ impl TopicId {
         }
     }
 
+    /// The id with these 128 bits.
+    pub fn from_u128(bits: u128) -> Self {
+        Self(Uuid::from_u128(bits))
+    }
+
     /// The id as a UUID.
     pub fn as_uuid(&self) -> Uuid {
         self.0

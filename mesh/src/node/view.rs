@@ -121,6 +121,12 @@ impl Node {
         self.peers.get(&id).is_some_and(|peer| peer.live)
     }
 
+    /// Live peers that may have subscribers of a topic.
+    pub fn interested(&self, topic: crate::identity::TopicId) -> Vec<NodeId> {
+        let may = |peer: &super::peer::Peer| peer.live && peer.interest.may_contain(topic);
+        self.peers.iter().filter(|(_, peer)| may(peer)).map(|(id, _)| *id).collect()
+    }
+
     /// What is known of another instance's interest.
     pub fn interest_of(&self, id: NodeId) -> Option<&crate::interest::Theirs> {
         self.peers.get(&id).map(|peer| &peer.interest)

@@ -5,6 +5,7 @@ use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use serde_json::json;
 use tracing::Instrument as _;
 
 use super::{
@@ -13,14 +14,17 @@ use super::{
     client_address, cors, head_limits,
     link::Link,
     publish::publish,
-    reply::empty_reply,
+    reply::{empty_reply, json_reply},
     subscribe::{Outcome, subscribe, topics},
 };
 use crate::{
-    admin, ops,
+    admin,
+    auth::Action,
+    mesh::Presence,
+    ops,
     server::{Refusal, Server},
     telemetry::trace,
-    topic::TopicName,
+    topic::{TopicId, TopicName},
 };
 
 const EVENTS_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -54,6 +58,11 @@ pub(super) async fn serve(
         return Ok(admin::answer(&server, &head, body).await);
     }
     let path = head.uri.path();
+    if let Some(topic) = path.strip_prefix("/presence/") {
+        let mut reply = presence(&server, &client, &head, topic).await;
+        add_cors(&server, &head.headers, &mut reply);
+        return Ok(reply);
+    }
     if path != "/events" && !path.starts_with("/events/") {
         let reply = if config.admin.exclusive { None } else { ops::answer(&server, &head).await };
         return Ok(reply.unwrap_or_else(|| not_found(path).reply()));
@@ -107,6 +116,37 @@ async fn events(
         }
         _ => Err(Problem::method_not_allowed(EVENTS_METHODS).into()),
     }
+}
+
+/// How many subscribers a topic has on all instances, for those who may subscribe to it.
+async fn presence(server: &Arc<Server>, client: &Client, head: &Parts, topic: &str) -> Reply {
+    let answer = async {
+        match head.method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => {
+                let mut reply = empty_reply(StatusCode::NO_CONTENT);
+                cors::preflight(reply.headers_mut());
+                return Ok(reply);
+            }
+            _ => return Err(Problem::method_not_allowed("GET, HEAD, OPTIONS").into()),
+        }
+        let name = TopicName::from_encoded(topic).map_err(|error| Problem::bad_request(error.to_string()))?;
+        server.check_pressure(client)?;
+        server.authorize(client, head, &name, Action::Subscribe).await?;
+        let id = TopicId::of(&name);
+        let found = match server.mesh() {
+            Some(mesh) => mesh.presence(&server.hub, id).await,
+            None => Presence::here(&server.hub, id),
+        };
+        let body = json!({
+            "topic": id.as_uuid().to_string(),
+            "subscribers": found.subscribers,
+            "instances": found.instances,
+            "complete": found.silent == 0,
+        });
+        Ok::<_, Refusal>(json_reply(StatusCode::OK, &body))
+    };
+    answer.await.unwrap_or_else(|refusal| refusal.into_problem().reply())
 }
 
 /// Publishes in a span that continues the publisher's trace.

@@ -1,6 +1,9 @@
 //! `GET /events/{topic}` and `GET /events?topic=…`: a stream of events.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
@@ -15,7 +18,7 @@ use super::{Problem, Reply, cors, query, reply::empty_reply, service::Client, tu
 use crate::{
     auth::{Action, Grant},
     delivery::{Command, Form, Identity, NewSubscriber, Terms, pipe::Pipe, sink::Sink},
-    hub::{Since, Start, now_ms},
+    hub::{Since, Start, Topic, now_ms},
     log::Position,
     server::{Refusal, Server},
     topic::TopicName,
@@ -53,7 +56,8 @@ pub(super) async fn subscribe(
         return Ok(Outcome::Reply(reply));
     }
     let permit = server.admit(client)?;
-    let (topics, preamble) = enter(server, names, &start);
+    let topics = announce(server, names).await;
+    let (topics, preamble) = enter(server, topics, &start);
     // All topics were granted to one token; the first grant names it.
     let grant = grants.into_iter().next().unwrap_or_default();
     let mut terms = Terms {
@@ -120,22 +124,33 @@ fn start(head: &Parts) -> Result<Start, Problem> {
     Ok(since.map_or(Start::Live, Start::Since))
 }
 
-type Entered = (SmallVec<[(Arc<crate::hub::Topic>, Position); 1]>, Vec<u8>);
+type Entered = (SmallVec<[(Arc<Topic>, Position); 1]>, Vec<u8>);
+
+/// Tells other instances that these topics are wanted here, and waits for a bounded time until they forward them.
+async fn announce(server: &Server, names: &[TopicName]) -> Vec<Arc<Topic>> {
+    let topics: Vec<_> = names.iter().map(|name| server.hub.topic(name)).collect();
+    // Every topic is announced, whether or not one before it needs the wait.
+    let wait = topics.iter().fold(false, |wait, topic| server.hub.announce(topic) | wait);
+    if let (true, Some(mesh), Some(nng)) = (wait, server.mesh(), &server.config().nng) {
+        mesh.settled(Duration::from_millis(nng.subscribe_wait_ms)).await;
+    }
+    topics
+}
 
 /// Takes the position in each topic, and what the client is to be told first.
-fn enter(server: &Server, names: &[TopicName], start: &Start) -> Entered {
+fn enter(server: &Server, names: Vec<Arc<Topic>>, start: &Start) -> Entered {
     let retry_ms = server.config().http.retry_ms;
     let mut preamble = Vec::new();
     if retry_ms > 0 {
         // Without a blank line, which makes some clients emit an empty event.
         preamble.extend_from_slice(format!("retry: {retry_ms}\n").as_bytes());
     }
+    let only_topic = names.len() == 1;
     let mut topics = SmallVec::new();
-    for name in names {
-        let topic = server.hub.topic(name);
+    for topic in names {
         let (position, gap) = server.hub.enter(&topic, start);
         if let Some(gap) = gap {
-            preamble.extend_from_slice(&gap.frame(&topic, names.len() == 1));
+            preamble.extend_from_slice(&gap.frame(&topic, only_topic));
         }
         topics.push((topic, position));
     }

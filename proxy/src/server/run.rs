@@ -26,6 +26,7 @@ use crate::{
         tls::{TlsError, TlsIdentity},
     },
     governor,
+    mesh::{Mesh, MeshError},
 };
 
 /// Connections that wait to be accepted while a herd reconnects.
@@ -61,6 +62,9 @@ pub enum RunError {
     /// The TLS listener cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The mesh cannot be set up.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
@@ -71,6 +75,11 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     let config = server.config();
     let mut sockets = Sockets::inherited();
     let mut tasks = JoinSet::new();
+    if let Some(nng) = &config.nng {
+        let (mesh, driver) = Mesh::start(&config, nng)?;
+        server.join(mesh);
+        tasks.spawn(driver.run(Arc::clone(&server)));
+    }
     let plain = sockets.listen(config.http.bind_address)?;
     let address = plain.local_addr().unwrap_or(config.http.bind_address);
     tasks.spawn(listener::run(Arc::clone(&server), plain, Speaks::Plain));
@@ -101,6 +110,9 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     select! {
         () = drain(&server) => {}
         () = signals.end() => tracing::warn!("second signal: ending at once"),
+    }
+    if let Some(mesh) = server.mesh() {
+        mesh.leave();
     }
     server.close();
     if timeout(CLOSE_TIME, answered(&server)).await.is_err() {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -72,6 +72,7 @@ impl Server {
             auth,
             revoked: Revocations::default(),
             keys: Keys::new(),
+            mesh: OnceLock::new(),
             pressure: Pressure::default(),
             refusals: Refusals::default(),
             canary: Canary::new(),

@@ -1,0 +1,289 @@
+//! The task between the state machine, NNG and the hub.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use revenprox_mesh::{
+    identity::Address,
+    node::{Effect, Recipient, Sender},
+    seal::{Channel, Head, Opener},
+    transport::{Event, Ticket},
+};
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
+
+use super::{
+    Mesh, convert, presence,
+    taking::{Batch, Waiting},
+};
+use crate::{hub::Hub, server::Server};
+
+/// How many events of the transport are handled between two looks at the state machine.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// A warning about the same thing is not repeated within this time.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// While events wait for delivery, it is looked this often whether there is room, beside being told.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// What the driver has counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    held: AtomicU64,
+    unopened: AtomicU64,
+}
+
+/// See the module.
+pub struct Driver {
+    mesh: Arc<Mesh>,
+    events: mpsc::Receiver<Event>,
+    opener: Opener,
+    peers: watch::Receiver<Vec<Address>>,
+    tickets: HashMap<u64, Ticket>,
+    next_ticket: u64,
+    waiting: Waiting,
+    warned: HashMap<&'static str, Instant>,
+}
+
+// === impl Counts ===
+
+impl Counts {
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn unopened(&self) -> u64 {
+        self.unopened.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    pub(super) fn new(
+        mesh: Arc<Mesh>,
+        events: mpsc::Receiver<Event>,
+        opener: Opener,
+        peers: watch::Receiver<Vec<Address>>,
+    ) -> Self {
+        Self {
+            mesh,
+            events,
+            opener,
+            peers,
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            waiting: Waiting::default(),
+            warned: HashMap::new(),
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self, server: Arc<Server>) {
+        let mesh = Arc::clone(&self.mesh);
+        let mut discovery = self.peers.clone();
+        discovery.mark_changed();
+        loop {
+            let wake_at = self.turn(&server);
+            let mut room = std::pin::pin!(server.hub.room());
+            let waits = !self.waiting.is_empty();
+            if waits {
+                // Registered before trying again, so that no room is missed.
+                room.as_mut().enable();
+                self.retry(&server.hub);
+            }
+            select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.take_events(event),
+                    None => return,
+                },
+                () = mesh.wake.notified() => {}
+                () = sleep_until(wake_at.into()) => {}
+                () = &mut room, if waits => {}
+                () = tokio::time::sleep(RETRY), if waits => {}
+                changed = discovery.changed() => {
+                    if changed.is_err() {
+                        // The list is fixed, so this never comes again.
+                        discovery = self.peers.clone();
+                        tokio::task::yield_now().await;
+                    }
+                    let addresses = discovery.borrow_and_update().clone();
+                    mesh.node.lock().discovered(mesh.now(), &addresses);
+                }
+            }
+        }
+    }
+
+    /// Lets the state machine decide and does what comes out, until nothing does. Returns when to look again.
+    fn turn(&mut self, server: &Arc<Server>) -> Instant {
+        let mesh = Arc::clone(&self.mesh);
+        loop {
+            let (effects, wake, effective) = {
+                let mut node = mesh.node.lock();
+                node.flush(mesh.now());
+                let effects: Vec<_> = node.effects().collect();
+                (effects, node.next_wake(), node.effective())
+            };
+            mesh.effective.send_if_modified(|known| std::mem::replace(known, effective) != effective);
+            if effects.is_empty() {
+                self.mesh.counts.held.store(self.waiting.len() as u64, Ordering::Relaxed);
+                return mesh.started.checked_add(wake).unwrap_or_else(|| Instant::now() + QUIET);
+            }
+            for effect in effects {
+                self.perform(server, effect);
+            }
+        }
+    }
+
+    fn take_events(&mut self, first: Event) {
+        self.take_event(first);
+        for _ in 1..EVENTS_AT_ONCE {
+            match self.events.try_recv() {
+                Ok(event) => self.take_event(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        let mesh = Arc::clone(&self.mesh);
+        let now = mesh.now();
+        match event {
+            Event::Message(mut message) => {
+                if let Some(sender) = self.open(Channel::Link, &mut message) {
+                    mesh.node.lock().message(now, sender, &Bytes::from(message));
+                }
+            }
+            Event::Request { mut message, ticket } => {
+                let Some(sender) = self.open(Channel::Request, &mut message) else { return };
+                let number = self.next_ticket;
+                self.next_ticket += 1;
+                self.tickets.insert(number, ticket);
+                let answer = mesh.node.lock().request(now, sender, number, &Bytes::from(message));
+                if let Some((recipient, body)) = answer {
+                    self.reply(number, recipient, &body);
+                }
+            }
+            Event::Reply { tag, answer } => {
+                let opened = answer.ok().and_then(|mut message| {
+                    let sender = self.open(Channel::Reply, &mut message)?;
+                    Some((sender, Bytes::from(message)))
+                });
+                let answer = opened.as_ref().map(|(sender, body)| (*sender, body));
+                mesh.node.lock().reply(now, tag, answer);
+            }
+            Event::Up(address) => mesh.node.lock().link_up(now, &address),
+            Event::Down(address) => mesh.node.lock().link_down(now, &address),
+        }
+    }
+
+    fn perform(&mut self, server: &Arc<Server>, effect: Effect) {
+        let mesh = Arc::clone(&self.mesh);
+        match effect {
+            Effect::Dial(to) => {
+                if let Err(error) = mesh.transport.dial(&to) {
+                    tracing::error!(%error, "an instance cannot be dialled");
+                }
+            }
+            Effect::HangUp(to) => mesh.transport.hang_up(&to),
+            Effect::Send { to, recipient, body } => {
+                mesh.transport.send(&to, &self.seal(Channel::Link, recipient, &body));
+            }
+            Effect::Request { to, tag, recipient, body } => {
+                mesh.transport.request(&to, tag, &self.seal(Channel::Request, recipient, &body));
+            }
+            Effect::Deliver { from, session, mark, events } => {
+                let batch = Batch { from, session, mark, events: events.into() };
+                if let Some(taken) = self.waiting.add(batch, &server.hub) {
+                    mesh.node.lock().delivered(mesh.now(), taken.from, taken.session, taken.mark);
+                }
+            }
+            Effect::Facts(facts) => {
+                for fact in facts {
+                    if let Some(claim) = convert::to_claim(&fact) {
+                        server.revoke_here(claim, fact.until_ms());
+                    }
+                }
+            }
+            Effect::Asked { ticket, from, body } => {
+                let answer = presence::answer(&server.hub, &body).map(Bytes::from);
+                let (recipient, body) = mesh.node.lock().answer(mesh.now(), from, answer);
+                self.reply(ticket, recipient, &body);
+            }
+            Effect::Answered { tag, answer, .. } => mesh.questions.resolve(tag, answer),
+            other => self.report(&other),
+        }
+    }
+
+    fn report(&mut self, effect: &Effect) {
+        match effect {
+            Effect::PeerUp { name, .. } => tracing::info!(peer = name, "a peer is there"),
+            Effect::PeerDown { name, why, .. } => tracing::info!(peer = name, ?why, "a peer is gone"),
+            Effect::Lost { from, count, why } => {
+                if self.may_warn("lost") {
+                    tracing::warn!(peer = %from, count, ?why, "events of a peer were lost");
+                }
+            }
+            Effect::NameClash => {
+                if self.may_warn("name") {
+                    tracing::error!("another instance has the same proxy_id; give each its own");
+                }
+            }
+            Effect::Refused { from, why } => {
+                if self.may_warn("refused") {
+                    tracing::warn!(peer = %from, %why, "a message of a peer was refused");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn retry(&mut self, hub: &Hub) {
+        for taken in self.waiting.retry(hub) {
+            self.mesh.node.lock().delivered(self.mesh.now(), taken.from, taken.session, taken.mark);
+        }
+    }
+
+    fn open(&mut self, channel: Channel, message: &mut Vec<u8>) -> Option<Sender> {
+        match self.opener.open(channel, message) {
+            Ok(Head { sender, session, answers, .. }) => Some(Sender { id: sender, session, answers }),
+            Err(why) => {
+                self.mesh.counts.unopened.fetch_add(1, Ordering::Relaxed);
+                if self.may_warn("unopened") {
+                    tracing::warn!(%why, "a message at the mesh's port was refused");
+                }
+                None
+            }
+        }
+    }
+
+    fn seal(&self, channel: Channel, recipient: Recipient, body: &[u8]) -> Vec<u8> {
+        self.mesh.sealer.lock().seal(channel, recipient.id, recipient.answers, body)
+    }
+
+    fn reply(&mut self, ticket: u64, recipient: Recipient, body: &[u8]) {
+        if let Some(ticket) = self.tickets.remove(&ticket) {
+            ticket.reply(&self.seal(Channel::Reply, recipient, body));
+        }
+    }
+
+    fn may_warn(&mut self, about: &'static str) -> bool {
+        let now = Instant::now();
+        let may = self.warned.get(about).is_none_or(|at| now.duration_since(*at) >= QUIET);
+        if may {
+            self.warned.insert(about, now);
+        }
+        may
+    }
+}

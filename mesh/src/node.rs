@@ -232,6 +232,7 @@ pub struct Node {
     facts: Facts,
     pending: BTreeMap<u64, Pending>,
     next_tag: u64,
+    epochs: u32,
     live: usize,
     counters: Counters,
     effects: Vec<Effect>,
@@ -253,6 +254,7 @@ impl Node {
             facts: Facts::default(),
             pending: BTreeMap::new(),
             next_tag: 1,
+            epochs: 0,
             live: 0,
             counters: Counters::default(),
             effects: Vec::new(),
@@ -298,6 +300,13 @@ impl Node {
     /// How many batches may be on their way to one peer, so that those of all peers fit into an inbox.
     fn window(&self) -> usize {
         (INBOX_MESSAGES / (self.live + 1)).clamp(WINDOW_MIN, WINDOW_MAX)
+    }
+
+    /// An epoch for a link, greater than all before: so no link goes on where an earlier one to the same peer, by now
+    /// forgotten, had ended.
+    fn next_epoch(&mut self) -> u32 {
+        self.epochs += 1;
+        self.epochs
     }
 
     /// Enters a peer's next deadline in the timers.

@@ -190,7 +190,7 @@ impl Node {
     fn acknowledged(&mut self, id: NodeId, ack: Mark) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.epoch == ack.epoch) else { return };
         let (version, _) = peer.out.acknowledged(ack.number);
-        peer.knows = peer.knows.max(version);
+        peer.knows = peer.knows.max(version).max(peer.knows_from);
     }
 
     fn beat(&mut self, now: Now, id: NodeId, beat: &Beat) {
@@ -333,6 +333,8 @@ impl Peer {
     fn follow(&mut self, epoch: u32) -> bool {
         if epoch > self.in_epoch {
             self.begin_incoming(epoch);
+            // Changes of its interest may have been meant for the epoch before.
+            self.interest.mark_stale();
         }
         epoch == self.in_epoch
     }

@@ -91,9 +91,10 @@ impl Node {
         if sender.session != peer.session {
             self.part(now, sender.id, Down::Restarted);
         }
+        let epoch = self.next_epoch();
         let Some(peer) = self.peers.get_mut(&sender.id) else { return };
         if sender.session != peer.session {
-            peer.begin(sender.session, now);
+            peer.begin(sender.session, epoch, now);
         }
         peer.met = now.elapsed;
         peer.name = hello.name;
@@ -148,12 +149,13 @@ impl Node {
 
     /// Ends a peer's part in everything, if it has one.
     pub(super) fn part(&mut self, now: Now, id: NodeId, why: Down) {
+        let epoch = self.next_epoch();
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.live) else { return };
         peer.live = false;
         peer.heard = None;
         peer.hellos = 0;
         peer.hello_at = now.elapsed;
-        peer.begin_outgoing();
+        peer.begin_outgoing(epoch);
         peer.interest = Theirs::unknown();
         peer.summary = None;
         peer.asking = super::peer::Asking::default();
@@ -277,8 +279,9 @@ impl Node {
         peer.live = true;
         peer.beat_at = now.elapsed;
         peer.gossip_at = now.elapsed;
-        // It forwards everything until it has this instance's interest, so it knows enough.
-        peer.knows = self.interest.version();
+        // It may have heard this instance all the time, and know an interest of before. Once it follows the link into
+        // its new epoch it forwards everything, until it has compared.
+        (peer.knows, peer.knows_from) = (0, self.interest.version());
         self.live += 1;
         self.effects.push(Effect::PeerUp { id, name: peer.name.clone() });
     }

@@ -9,9 +9,14 @@ use crate::{identity::TopicId, wire::Frame};
 
 impl Node {
     /// The topic has subscribers here from now on. Returns the version of the interest to wait for, if somebody
-    /// has to be told: see [`effective`](Self::effective).
+    /// does not know of them yet: see [`effective`](Self::effective).
     pub fn subscribe(&mut self, topic: TopicId) -> Option<u64> {
-        self.interest.insert(topic).then(|| self.interest.pending_version())
+        if self.interest.insert(topic) {
+            return Some(self.interest.pending_version());
+        }
+        // The filter has said so already, but perhaps not to everybody.
+        let version = self.interest.version();
+        (self.effective() < version).then_some(version)
     }
 
     /// The topic has no subscribers here any more.

@@ -49,6 +49,8 @@ pub(super) struct Peer {
     pub(super) summary: Option<Summary>,
     /// The version of this instance's interest that it knows.
     pub(super) knows: u64,
+    /// The version at which the link to it began anew. It forgets what it knew when it sees that.
+    pub(super) knows_from: u64,
     /// What is being fetched from it.
     pub(super) asking: Asking,
     /// The roots of the facts differed at its last beat.
@@ -83,14 +85,14 @@ impl Peer {
     }
 
     /// Begins with a new run of it.
-    pub(super) fn begin(&mut self, session: Session, now: Now) {
+    pub(super) fn begin(&mut self, session: Session, epoch: u32, now: Now) {
         self.session = session;
         self.heard = None;
         self.left = false;
         self.hellos = 0;
         self.hello_at = now.elapsed;
         self.begin_incoming(0);
-        self.begin_outgoing();
+        self.begin_outgoing(epoch);
         self.interest = Theirs::unknown();
         self.summary = None;
         self.asking = Asking::default();
@@ -103,8 +105,8 @@ impl Peer {
     }
 
     /// Begins the link to it anew. What waited is gone with the run that it was for.
-    pub(super) fn begin_outgoing(&mut self) {
-        self.epoch += 1;
+    pub(super) fn begin_outgoing(&mut self, epoch: u32) {
+        self.epoch = epoch;
         self.out = Outgoing::default();
     }
 

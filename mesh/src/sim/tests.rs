@@ -179,3 +179,68 @@ fn a_peer_that_takes_nothing_costs_a_bounded_queue_and_nobody_else() {
     let missing = world.deliveries();
     assert!(missing.iter().all(|violation| violation.instance == 2));
 }
+
+#[test]
+fn a_subscription_that_changes_no_bit_waits_for_those_that_did() {
+    let mut world = cluster(8, 2, Faults::none());
+    for n in 0..100 {
+        world.subscribe(0, topic(n));
+    }
+    let (version, known) = {
+        let node = world.node(0).unwrap();
+        let taken_for_one = (100..).find(|n| node.interest().filter().may_contain(topic(*n))).unwrap();
+        (node.interest().version(), topic(taken_for_one))
+    };
+    let waits = world.with(0, |node, _| node.subscribe(known)).unwrap();
+    assert_eq!(waits, Some(version), "nobody has acknowledged anything yet");
+    world.run(SECOND);
+    assert!(world.node(0).unwrap().effective() >= version);
+}
+
+/// A cluster of two of which the second is not heard by the first for a time.
+fn heard_by_one_only(seed: u64, time: Duration) -> World {
+    let slow = Faults { delay: Duration::from_millis(20), ..Faults::none() };
+    let mut world = cluster(seed, 2, slow);
+    for _ in 0..50 {
+        world.subscribe(0, topic(1));
+        world.publish(1, topic(1));
+        world.run(Duration::from_millis(50));
+    }
+    world.set_reachable(1, 0, false);
+    world.run(time);
+    assert!(!world.node(0).unwrap().is_live(NodeId::of("instance-1")));
+    world
+}
+
+fn publish_steadily(world: &mut World, topic: TopicId, time: Duration) {
+    let end = world.now() + time;
+    while world.now() < end {
+        world.publish(1, topic);
+        world.run(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_peer_that_did_not_notice_a_parting_forgets_what_it_knew() {
+    let mut world = heard_by_one_only(9, Duration::from_millis(4_500));
+    world.subscribe(0, topic(2));
+    world.set_reachable(1, 0, true);
+    publish_steadily(&mut world, topic(2), SECOND * 3);
+    world.run(SECOND);
+    assert_good(&world, 9);
+}
+
+#[test]
+fn a_link_to_a_forgotten_peer_does_not_go_on_where_it_ended() {
+    let mut world = heard_by_one_only(10, SECOND * 90);
+    world.set_reachable(1, 0, true);
+    world.run(SECOND * 5);
+    world.subscribe(1, topic(3));
+    world.run(SECOND);
+    for _ in 0..5 {
+        world.publish(0, topic(3));
+        world.run(SECOND / 10);
+    }
+    world.run(SECOND * 3);
+    assert_good(&world, 10);
+}

@@ -187,7 +187,7 @@ async fn read_json<T: serde::de::DeserializeOwned>(
 }
 
 fn limit(head: &Parts) -> Result<usize, Problem> {
-    let Some(text) = query::first(head.uri.query(), "limit") else { return Ok(LISTED) };
+    let Some(text) = query::first(head.uri.query(), "limit")? else { return Ok(LISTED) };
     let limit = text.parse().ok().filter(|limit| (1..=LISTED_MAX).contains(limit));
     limit.ok_or_else(|| Problem::bad_request(format!("limit is a number from 1 to {LISTED_MAX}")))
 }

@@ -200,6 +200,13 @@ impl Authenticator {
         })
     }
 
+    /// Remembers a quarter of the webhook's verdicts while memory is short, and as many as configured again
+    /// afterwards.
+    pub fn shrink(&self, short: bool) {
+        let policy = self.policy.read().clone();
+        policy.shrink(short);
+    }
+
     /// Puts other settings in force, with files read anew. What is known stays where it is still right:
     /// fetched key sets whose settings are the same, and verdicts, breaker and calls under way of a webhook
     /// whose URL and default permissions are.

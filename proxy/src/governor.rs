@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -36,9 +36,15 @@ const CUT_AT_ONCE: usize = 100;
 /// The weight of the newest measurement of processor and network, in percent: a burst of half a second is no overload.
 const NEWEST_WEIGHT: f64 = 0.3;
 
+/// What newcomers are turned away for by this module.
+pub const CEILINGS: [Passing; 3] = [Passing::Memory, Passing::Cpu, Passing::Network];
+
 /// What is short.
 #[derive(Debug, Default)]
-pub struct Pressure(AtomicU8);
+pub struct Pressure {
+    refuse: AtomicU8,
+    shrunk: AtomicU64,
+}
 
 /// What the process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,13 +81,18 @@ struct Meter {
 impl Pressure {
     /// Why nobody is admitted at the moment.
     pub fn refuses(&self) -> Option<Passing> {
-        let index = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        let index = self.refuse.load(Ordering::Relaxed).checked_sub(1)?;
         Passing::ALL.get(usize::from(index)).copied()
+    }
+
+    /// How often the history was made smaller.
+    pub fn shrunk(&self) -> u64 {
+        self.shrunk.load(Ordering::Relaxed)
     }
 
     fn set(&self, refuse: Option<Passing>) -> bool {
         let value = refuse.map_or(0, |why| why as u8 + 1);
-        self.0.swap(value, Ordering::Relaxed) != value
+        self.refuse.swap(value, Ordering::Relaxed) != value
     }
 }
 
@@ -118,6 +129,7 @@ pub async fn run(server: Arc<Server>) {
         if verdict.shrink != shrunk {
             shrunk = verdict.shrink;
             server.shrink_history(shrunk);
+            server.pressure.shrunk.fetch_add(u64::from(shrunk), Ordering::Relaxed);
         }
         if verdict.cut {
             let cut = Arc::new(Cut::Slowest(CUT_AT_ONCE));

@@ -1,6 +1,9 @@
 //! Revoked tokens: refused until they would have expired anyway.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -23,7 +26,10 @@ pub enum Claim {
 
 /// The revocations in force.
 #[derive(Default)]
-pub struct Revocations(RwLock<HashMap<Claim, Instant>>);
+pub struct Revocations {
+    until: RwLock<HashMap<Claim, Instant>>,
+    rejected: AtomicU64,
+}
 
 // === impl Revocations ===
 
@@ -31,11 +37,12 @@ impl Revocations {
     /// Revokes for a time. `false` if there are too many.
     pub fn add(&self, claim: Claim, time: Duration) -> bool {
         let now = Instant::now();
-        let mut revoked = self.0.write();
+        let mut revoked = self.until.write();
         if revoked.len() >= REVOCATIONS_MAX {
             revoked.retain(|_, until| *until > now);
         }
         if revoked.len() >= REVOCATIONS_MAX && !revoked.contains_key(&claim) {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let until = now.checked_add(time).unwrap_or(now + Duration::from_hours(24 * 365));
@@ -46,7 +53,7 @@ impl Revocations {
 
     /// Whether a token with these claims is revoked.
     pub fn covers(&self, grant: &Grant) -> bool {
-        let revoked = self.0.read();
+        let revoked = self.until.read();
         if revoked.is_empty() {
             return false;
         }
@@ -59,9 +66,15 @@ impl Revocations {
         claims.iter().flatten().any(|claim| revoked.get(claim).is_some_and(|until| *until > now))
     }
 
-    /// How many are remembered.
-    pub fn count(&self) -> usize {
-        self.0.read().len()
+    /// How many are in force.
+    pub fn in_force(&self) -> usize {
+        let now = Instant::now();
+        self.until.read().values().filter(|until| **until > now).count()
+    }
+
+    /// How many were not taken because there were too many.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
     }
 }
 
@@ -89,5 +102,20 @@ mod tests {
         assert!(revoked.covers(&grant("b", "2", "k")));
         assert!(!revoked.covers(&grant("b", "1", "old")), "its time is over");
         assert!(!revoked.covers(&grant("k", "a", "2")), "a claim counts only as what it is");
+    }
+
+    #[test]
+    fn there_is_a_bound_and_it_is_counted() {
+        let revoked = Revocations::default();
+        let hour = Duration::from_hours(1);
+        assert!(revoked.add(Claim::KeyId("over".into()), Duration::ZERO));
+        for n in 1..REVOCATIONS_MAX {
+            assert!(revoked.add(Claim::TokenId(n.to_string()), hour));
+        }
+        assert_eq!(revoked.in_force(), REVOCATIONS_MAX - 1);
+        assert!(revoked.add(Claim::Subject("a".into()), hour), "what is over makes room");
+        assert!(!revoked.add(Claim::Subject("b".into()), hour));
+        assert!(revoked.add(Claim::Subject("a".into()), hour), "what is revoked already needs none");
+        assert_eq!((revoked.in_force(), revoked.rejected()), (REVOCATIONS_MAX, 1));
     }
 }

@@ -10,6 +10,9 @@ use crate::topic::TopicId;
 /// How many entries are looked at for being out of date whenever one is added.
 const SWEEP: usize = 4;
 
+/// While memory is short, this part of what may be remembered is.
+const SHRUNK_TO: usize = 4;
+
 /// What a verdict is about. The token itself is not kept, only its SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -36,6 +39,7 @@ pub(crate) struct VerdictCache {
     granted: Lru<Key, Entry<Grant>>,
     refused: Lru<Key, Entry<Failure>>,
     limits: Limits,
+    short: bool,
 }
 
 /// How long and how many.
@@ -77,7 +81,8 @@ impl Now {
 impl VerdictCache {
     /// An empty cache.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { granted: Lru::new(limits.granted_max), refused: Lru::new(limits.refused_max), limits }
+        let (granted, refused) = (Lru::new(limits.granted_max), Lru::new(limits.refused_max));
+        Self { granted, refused, limits, short: false }
     }
 
     /// The remembered verdict, if it still holds.
@@ -129,14 +134,25 @@ impl VerdictCache {
     /// Puts new limits in force; what is remembered is kept as far as they allow.
     pub(crate) fn reconfigure(&mut self, limits: Limits, now: Instant) {
         self.limits = limits;
-        self.granted.resize(limits.granted_max);
-        self.refused.resize(limits.refused_max);
+        self.resize();
         for entry in self.granted.values_mut() {
             entry.until = entry.until.min(now + limits.granted_ttl);
         }
         for entry in self.refused.values_mut() {
             entry.until = entry.until.min(now + limits.refused_ttl);
         }
+    }
+
+    /// Remembers a quarter of what the limits allow while memory is short: the most recently used.
+    pub(crate) fn shrink(&mut self, short: bool) {
+        self.short = short;
+        self.resize();
+    }
+
+    fn resize(&mut self) {
+        let part = if self.short { SHRUNK_TO } else { 1 };
+        self.granted.resize(self.limits.granted_max / part);
+        self.refused.resize(self.limits.refused_max / part);
     }
 }
 

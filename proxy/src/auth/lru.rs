@@ -110,6 +110,8 @@ impl<K: Hash + Eq, V> Lru<K, V> {
             self.remove_at(self.oldest);
         }
         self.slots.shrink_to(self.capacity);
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        self.table.shrink_to(self.capacity, |&at| hasher.hash_one(&slots[at as usize].key));
     }
 
     /// All values, in no order.

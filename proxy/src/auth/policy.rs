@@ -59,6 +59,13 @@ impl Policy {
         Ok(Self { order: auth.order.clone(), rules, local, sources, webhook })
     }
 
+    /// Remembers fewer of the webhook's verdicts while memory is short.
+    pub(crate) fn shrink(&self, short: bool) {
+        if let Some(webhook) = &self.webhook {
+            webhook.shrink(short);
+        }
+    }
+
     /// Judges a token.
     pub(crate) async fn judge(&self, raw: &str, topic: &TopicName, action: Action) -> Verdict {
         let token = Token::parse(raw)?;

@@ -79,6 +79,11 @@ impl Webhook {
         self.shared.reconfigure(&self.settings);
     }
 
+    /// Remembers fewer verdicts while memory is short.
+    pub(crate) fn shrink(&self, short: bool) {
+        self.shared.shrink(short);
+    }
+
     /// The verdict on a token, remembered or asked for. Dropping the future does not end a call that others
     /// wait for.
     pub(crate) async fn verdict(

@@ -153,7 +153,7 @@ async fn append(server: &Server, topic: &TopicName, block: &[u8]) -> Published {
 }
 
 fn parameter(head: &Parts, query_name: &str, header: &str) -> Result<Option<String>, Problem> {
-    if let Some(value) = query::first(head.uri.query(), query_name) {
+    if let Some(value) = query::first(head.uri.query(), query_name)? {
         return Ok(Some(value.into_owned()));
     }
     let text = |value: &http::HeaderValue| {

@@ -51,7 +51,9 @@ pub(super) async fn serve(
     let config = server.config();
     let address = client_address::resolve(peer, &head.headers, &config.http);
     let client = Client { address, hand_off: link.can_hand_off() };
-    if let Err(problem) = head_limits::check(&head, &config.http) {
+    if let Err(problem) =
+        head_limits::check(&head, &config.http).and_then(|()| head_limits::check_host(&head))
+    {
         return Ok(problem.reply());
     }
     if link.is_admin() {

@@ -1,6 +1,7 @@
 //! `GET /events/{topic}` and `GET /events?topic=…`: a stream of events.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -94,7 +95,7 @@ pub(super) fn topics(path: &str, query: Option<&str>, limit: usize) -> Result<Ve
     }
     let mut names = Vec::new();
     for name in query::all(query, "topic") {
-        let name = TopicName::new(&name).map_err(bad)?;
+        let name = TopicName::new(&name?).map_err(bad)?;
         if !names.contains(&name) {
             names.push(name);
         }
@@ -113,13 +114,17 @@ fn start(head: &Parts) -> Result<Start, Problem> {
     let query = head.uri.query();
     let header =
         head.headers.get("last-event-id").map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
-    let named = header
-        .or_else(|| query::first(query, "lastEventId").map(Into::into))
-        .or_else(|| query::first(query, "last_event_id").map(Into::into));
+    let named = match header {
+        Some(id) => Some(id),
+        None => match query::first(query, "lastEventId")? {
+            Some(id) => Some(id.into_owned()),
+            None => query::first(query, "last_event_id")?.map(Cow::into_owned),
+        },
+    };
     if let Some(id) = named.filter(|id| !id.is_empty()) {
         return Ok(Start::After(id));
     }
-    let since = query::first(query, "since").map(|since| Since::parse(&since, now_ms())).transpose();
+    let since = query::first(query, "since")?.map(|since| Since::parse(&since, now_ms())).transpose();
     let since = since.map_err(|error| Problem::bad_request(error.to_string()))?;
     Ok(since.map_or(Start::Live, Start::Since))
 }

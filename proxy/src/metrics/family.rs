@@ -6,7 +6,7 @@ use super::{
     process::ProcessReading,
     reading::{Buckets, Reading},
 };
-use crate::{delivery::CutReason, edge::turn_away::Passing};
+use crate::{delivery::CutReason, edge::turn_away::Passing, governor::CEILINGS};
 
 /// Families in the making.
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub fn families(reading: &Reading) -> Vec<MetricFamily> {
     connections(&mut all, reading);
     messages(&mut all, reading);
     storage(&mut all, reading);
+    governor(&mut all, reading);
+    revocations(&mut all, reading);
     instance(&mut all, reading);
     process(&mut all, &reading.process);
     all.0
@@ -107,6 +109,33 @@ fn storage(all: &mut Families, r: &Reading) {
         "revenprox_idempotency_keys_forgotten_total",
         "Idempotency keys forgotten early because too many were remembered",
         r.keys_forgotten,
+    );
+}
+
+fn governor(all: &mut Families, r: &Reading) {
+    let ceiling = |(why, is_reached): (Passing, bool)| {
+        gauge(f64::from(u8::from(is_reached)), vec![label("reason", why.as_str())])
+    };
+    all.push(
+        "revenprox_ceiling_reached",
+        "1 for the ceiling that newcomers are turned away for at the moment, else 0",
+        MetricType::GAUGE,
+        CEILINGS.into_iter().zip(r.ceilings).map(ceiling).collect(),
+    );
+    all.counter(
+        "revenprox_memory_shrinks_total",
+        "Times that history, remembered verdicts and idempotency keys were made fewer because memory was short; \
+         subscribers that had to go for it are in revenprox_connections_ended_total",
+        r.shrunk,
+    );
+}
+
+fn revocations(all: &mut Families, r: &Reading) {
+    all.gauge("revenprox_revocations", "Revocations in force", r.revocations as f64);
+    all.counter(
+        "revenprox_revocations_rejected_total",
+        "Revocations that were not taken because too many were in force",
+        r.revocations_rejected,
     );
 }
 

@@ -6,6 +6,7 @@ use super::process::ProcessReading;
 use crate::{
     delivery::{CutReason, Stats, stats::Histogram},
     edge::turn_away::Passing,
+    governor::CEILINGS,
     server::Server,
 };
 
@@ -54,6 +55,14 @@ pub struct Reading {
     pub addresses_forgotten: u64,
     /// Traced events forgotten before all shards had delivered them.
     pub traced_forgotten: u64,
+    /// Whether newcomers are turned away for it, in the order of [`CEILINGS`].
+    pub ceilings: [bool; CEILINGS.len()],
+    /// How often the history was made smaller for want of memory.
+    pub shrunk: u64,
+    /// Revocations in force.
+    pub revocations: u64,
+    /// Revocations that were not taken.
+    pub revocations_rejected: u64,
     /// Where the instance is in its life: 0 serving, 1 draining, 2 closing.
     pub phase: u64,
     /// What the operating system says of the process.
@@ -93,6 +102,10 @@ impl Reading {
             keys_forgotten,
             addresses_forgotten: server.admission.forgotten_early(),
             traced_forgotten: hub.traced().forgotten(),
+            ceilings: CEILINGS.map(|why| server.pressure.refuses() == Some(why)),
+            shrunk: server.pressure.shrunk(),
+            revocations: server.revoked.in_force() as u64,
+            revocations_rejected: server.revoked.rejected(),
             phase: server.phase() as u64,
             ..delivered
         }

@@ -89,13 +89,15 @@ impl Server {
         Ok(server)
     }
 
-    /// Keeps a quarter of the history while memory is short, and all of it again afterwards.
+    /// Keeps a quarter of the history and of the remembered verdicts while memory is short, and all again
+    /// afterwards.
     pub fn shrink_history(&self, shrink: bool) {
         let mut kept = retention(&self.config());
         if shrink {
             kept.total_bytes /= SHRUNK_TO;
             self.keys.clear();
         }
+        self.auth.shrink(shrink);
         self.hub.set_retention(kept);
     }
 

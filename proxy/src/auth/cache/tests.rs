@@ -126,3 +126,26 @@ fn an_entry_is_small() {
     let own = std::mem::size_of::<Key>() + std::mem::size_of::<Entry<Grant>>() + 8 + 6;
     assert!((100..=200).contains(&own), "{own} bytes");
 }
+
+#[test]
+fn a_quarter_is_kept_while_memory_is_short() {
+    let now = start();
+    let limits = Limits { granted_max: 8, refused_max: 8, ..LIMITS };
+    let mut cache = VerdictCache::new(limits);
+    let fill = |cache: &mut VerdictCache| {
+        for token in 0..8 {
+            cache.insert(key(&format!("good {token}")), &Ok(grant(None)), now);
+            cache.insert(key(&format!("bad {token}")), &Err(Failure::Denied(None)), now);
+        }
+    };
+    fill(&mut cache);
+    cache.shrink(true);
+    assert_eq!(cache.len(), (2, 2));
+    assert!(cache.get(&key("good 7"), now).is_some(), "the most recently used stay");
+    fill(&mut cache);
+    cache.reconfigure(limits, now.steady);
+    assert_eq!(cache.len(), (2, 2), "other settings do not end the shortage");
+    cache.shrink(false);
+    fill(&mut cache);
+    assert_eq!(cache.len(), (8, 8));
+}

@@ -146,6 +146,16 @@ impl Shared {
         self.metrics.show_breaker(gate.state());
     }
 
+    /// Remembers fewer verdicts while memory is short.
+    pub(super) fn shrink(&self, short: bool) {
+        let entries = {
+            let mut store = self.store.lock();
+            store.cache.shrink(short);
+            store.cache.len()
+        };
+        self.metrics.show_cache(entries.0, entries.1);
+    }
+
     fn settle(&self, ticket: Ticket, succeeded: bool) {
         let mut gate = self.gate.lock();
         let before = gate.state();

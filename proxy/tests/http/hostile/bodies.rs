@@ -53,7 +53,7 @@ fn lengths() -> Vec<Case> {
         ),
         Case::new(
             "a body that goes on as a request",
-            publish("content-length: 1\r\n", "xGET /nothing HTTP/1.1\r\n\r\n"),
+            publish("content-length: 1\r\n", "xGET /nothing HTTP/1.1\r\nhost: x\r\n\r\n"),
             &[202, 404],
         ),
     ]);

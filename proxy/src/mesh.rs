@@ -68,6 +68,15 @@ pub struct Reading {
     pub topics: u64,
 }
 
+// === impl Reading ===
+
+impl Reading {
+    /// One with a peer.
+    pub fn example() -> Self {
+        Self { peers: vec![PeerView::default()], ..Self::default() }
+    }
+}
+
 // === impl Mesh ===
 
 impl Mesh {

@@ -7,6 +7,7 @@
 pub mod compat;
 pub mod document;
 pub mod family;
+pub mod mesh;
 pub mod process;
 pub mod reading;
 
@@ -64,7 +65,7 @@ impl Metrics {
 
 impl ServerCollector {
     fn new(server: &Arc<Server>) -> Result<Self, prometheus::Error> {
-        let descs = families(&Reading::default()).iter().map(desc_of).collect::<Result<_, _>>()?;
+        let descs = families(&Reading::example()).iter().map(desc_of).collect::<Result<_, _>>()?;
         Ok(Self { server: Arc::downgrade(server), process: Process::new(), descs })
     }
 }
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_family_can_be_described() {
-        let families = families(&Reading::default());
+        let families = families(&Reading::example());
         let names: std::collections::BTreeSet<_> =
             families.iter().map(|family| desc_of(family).unwrap().fq_name).collect();
         assert_eq!(names.len(), families.len(), "a name is used twice");

@@ -181,6 +181,7 @@ impl Node {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.lost_events += count;
                 }
+                self.counters.events_lost += count;
                 self.effects.push(Effect::Lost { from: id, count, why: Loss::Overflow });
             }
             Frame::Event(_) => {}
@@ -284,6 +285,7 @@ impl Node {
             // A change of its interest may have been among them.
             peer.interest.mark_stale();
         }
+        self.counters.batches_lost += batches;
         self.effects.push(Effect::Lost { from: id, count: batches, why: Loss::Missing });
         self.hand_out(now, id);
     }
@@ -312,6 +314,7 @@ impl Node {
             let was_idle = peer.out.depth().0 == 0;
             if Self::queue(peer, frame.clone(), &self.settings) {
                 queued += 1;
+                self.counters.events_queued += 1;
             } else {
                 self.counters.events_dropped += 1;
             }

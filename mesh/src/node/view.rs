@@ -21,8 +21,14 @@ pub struct Counters {
     pub batches_again: u64,
     /// Batches so far ahead that they could not wait.
     pub batches_early: u64,
+    /// Events queued for peers.
+    pub events_queued: u64,
     /// Events that peers did not get because they do not keep up.
     pub events_dropped: u64,
+    /// Events that peers dropped, since this instance did not keep up.
+    pub events_lost: u64,
+    /// Batches of peers that were given up.
+    pub batches_lost: u64,
     /// Ranges of batches fetched.
     pub repairs: u64,
     /// Fetches without an answer.
@@ -36,7 +42,7 @@ pub struct Counters {
 }
 
 /// One other instance.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PeerView {
     /// Who.
     pub id: NodeId,

@@ -130,9 +130,9 @@ impl Shard {
     /// Writes to one subscriber until it is up to date or its sink is full.
     pub(super) fn catch_up(&mut self, key: u32) {
         loop {
-            // Every event up to here is in its log when the logs are looked at below: an id is taken and its
-            // event appended under the lock of the log.
-            let reached = self.hub.clock().reached();
+            // Every event of this instance up to here is in its log when the logs are looked at below: an id is taken
+            // and its event appended under the lock of the log.
+            let reached = self.hub.clock().ceiling();
             let views = self.pending(key);
             let now = self.now();
             let conn = &mut self.conns[key as usize];

@@ -73,6 +73,11 @@ impl Clock {
         self.unpack(self.last.load(Ordering::SeqCst))
     }
 
+    /// An id that every id given or observed so far is at most equal to, whoever gave it.
+    pub fn ceiling(&self) -> EventId {
+        EventId { origin: Origin(u32::MAX), ..self.reached() }
+    }
+
     /// Which incarnation this clock stamps ids with.
     pub fn origin(&self) -> Origin {
         self.origin
@@ -192,6 +197,7 @@ mod tests {
         let clock = Clock::new(Origin(1));
         let theirs = EventId { ms: 5_000, counter: 7, origin: Origin(2) };
         clock.observe(&theirs);
+        assert!(clock.ceiling() >= theirs);
         assert!(clock.next(1_000) > theirs);
         assert_eq!(EventId::from_packed(theirs.packed(), theirs.origin), theirs);
     }

@@ -13,8 +13,8 @@ const HEAD: &str = "\
 # Metrics reference
 
 `GET /metrics` answers in the text format of Prometheus, unless `metrics_enabled = false`. Counters are totals since
-the start of the process. No metric is labelled by topic, user or URL, and a label's values are known in advance,
-so the number of series does not depend on traffic.
+the start of the process. No metric is labelled by topic, user or URL. A label's values are known in advance, except
+`peer`, the name of another instance; so the number of series does not depend on traffic.
 
 | metric | type | label | meaning |
 |---|---|---|---|
@@ -49,7 +49,7 @@ fn all() -> Vec<MetricFamily> {
     auth::metrics::Metrics::new(&registry).expect("a new registry has no names that could be taken");
     TraceMetrics::new(&registry).expect("a new registry has no names that could be taken");
     let mut all = registry.gather();
-    all.extend(families(&Reading::default()));
+    all.extend(families(&Reading::example()));
     all.sort_by(|a, b| a.name().cmp(b.name()));
     all
 }

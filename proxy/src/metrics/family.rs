@@ -3,6 +3,7 @@
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::{
+    mesh,
     process::ProcessReading,
     reading::{Buckets, Reading},
 };
@@ -10,7 +11,7 @@ use crate::{delivery::CutReason, edge::turn_away::Passing, governor::CEILINGS};
 
 /// Families in the making.
 #[derive(Default)]
-struct Families(Vec<MetricFamily>);
+pub(super) struct Families(Vec<MetricFamily>);
 
 /// All families of a reading. Which there are and how they are labelled does not depend on its numbers.
 pub fn families(reading: &Reading) -> Vec<MetricFamily> {
@@ -22,6 +23,7 @@ pub fn families(reading: &Reading) -> Vec<MetricFamily> {
     revocations(&mut all, reading);
     instance(&mut all, reading);
     process(&mut all, &reading.process);
+    mesh::families(&mut all, &reading.mesh, &reading.remote);
     all.0
 }
 
@@ -180,7 +182,7 @@ fn process(all: &mut Families, p: &ProcessReading) {
 // === impl Families ===
 
 impl Families {
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.float_counter(name, help, value as f64);
     }
 
@@ -188,7 +190,7 @@ impl Families {
         self.push(name, help, MetricType::COUNTER, vec![counter(value, Vec::new())]);
     }
 
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -199,7 +201,7 @@ impl Families {
         self.push(name, help, MetricType::COUNTER, metrics);
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.push(name, help, MetricType::GAUGE, vec![gauge(value, Vec::new())]);
     }
 
@@ -222,6 +224,13 @@ impl Families {
         self.push(name, help, MetricType::HISTOGRAM, vec![metric]);
     }
 
+    /// Adds a family, unless it has no metrics, which the text format does not know.
+    pub(super) fn push_some(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
+        if !metrics.is_empty() {
+            self.push(name, help, kind, metrics);
+        }
+    }
+
     fn push(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
         let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
@@ -232,7 +241,7 @@ impl Families {
     }
 }
 
-fn counter(value: f64, labels: Vec<LabelPair>) -> Metric {
+pub(super) fn counter(value: f64, labels: Vec<LabelPair>) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -240,7 +249,7 @@ fn counter(value: f64, labels: Vec<LabelPair>) -> Metric {
     metric
 }
 
-fn gauge(value: f64, labels: Vec<LabelPair>) -> Metric {
+pub(super) fn gauge(value: f64, labels: Vec<LabelPair>) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels);
@@ -248,7 +257,7 @@ fn gauge(value: f64, labels: Vec<LabelPair>) -> Metric {
     metric
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
     let mut label = LabelPair::default();
     label.set_name(name.to_owned());
     label.set_value(value.to_owned());

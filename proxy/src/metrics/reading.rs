@@ -2,16 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::process::ProcessReading;
+use super::{mesh::RemoteReading, process::ProcessReading};
 use crate::{
     delivery::{CutReason, Stats, stats::Histogram},
     edge::turn_away::Passing,
     governor::CEILINGS,
+    mesh,
     server::Server,
 };
 
 /// All numbers that are not authentication's, at about one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Subscribers that are connected.
     pub active: u64,
@@ -65,6 +66,10 @@ pub struct Reading {
     pub revocations_rejected: u64,
     /// Where the instance is in its life: 0 serving, 1 draining, 2 closing.
     pub phase: u64,
+    /// What others brought.
+    pub remote: RemoteReading,
+    /// The mesh.
+    pub mesh: mesh::Reading,
     /// What the operating system says of the process.
     pub process: ProcessReading,
 }
@@ -107,8 +112,19 @@ impl Reading {
             revocations: server.revoked.in_force() as u64,
             revocations_rejected: server.revoked.rejected(),
             phase: server.phase() as u64,
+            remote: RemoteReading {
+                taken: hub.remote().appended(),
+                unwanted: hub.remote().unwanted(),
+                refused: hub.remote().refused(),
+            },
+            mesh: server.mesh().map(|mesh| mesh.reading()).unwrap_or_default(),
             ..delivered
         }
+    }
+
+    /// One that has everything that can be labelled: to describe metrics by.
+    pub fn example() -> Self {
+        Self { mesh: mesh::Reading::example(), ..Self::default() }
     }
 
     fn delivered(stats: &Stats) -> Self {

@@ -38,6 +38,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the last answers may take once streams are gone.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
+/// How long other instances are given to hear that this one ends. If they do not, they find it silent.
+const LEAVE_TIME: Duration = Duration::from_millis(100);
+
 /// How often it is looked whether everybody has gone.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -113,6 +116,7 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     }
     if let Some(mesh) = server.mesh() {
         mesh.leave();
+        sleep(LEAVE_TIME).await;
     }
     server.close();
     if timeout(CLOSE_TIME, answered(&server)).await.is_err() {

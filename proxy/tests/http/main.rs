@@ -9,6 +9,7 @@ mod forms;
 mod framing;
 mod hostile;
 mod limits;
+mod mesh;
 mod proxied;
 mod publish;
 mod reload;

@@ -1,0 +1,90 @@
+//! Instances that find each other.
+
+use std::{fmt::Write as _, ops::Index};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::{Client, Proxy, Response, wait_until};
+
+/// Instances of which each knows the first.
+pub(crate) struct Cluster {
+    instances: Vec<Option<Proxy>>,
+    folder: TempDir,
+    config: String,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts `size` instances, each with this configuration besides, and waits until all know all.
+    pub(crate) fn start(size: usize, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cluster = Self { instances: Vec::new(), folder, config: config.to_owned() };
+        for index in 0..size {
+            cluster.instances.push(None);
+            cluster.restart(index);
+        }
+        cluster.wait_for_peers();
+        cluster
+    }
+
+    /// Where an instance listens.
+    pub(crate) fn address(&self, index: usize) -> String {
+        format!("ipc://{}/{index}", self.folder.path().display())
+    }
+
+    /// Starts an instance, the first time or again.
+    pub(crate) fn restart(&mut self, index: usize) {
+        let mut config =
+            format!("proxy_id = \"instance-{index}\"\n[admin]\nbind_address = \"127.0.0.1:0\"\n");
+        let (own, first) = (self.address(index), self.address(0));
+        let last = self.address(self.instances.len().saturating_sub(1));
+        writeln!(config, "[nng]\nlisten_addresses = [\"{own}\"]\npeer_addresses = [\"{first}\", \"{last}\"]")
+            .unwrap();
+        config.push_str(&self.config);
+        self.instances[index] = Some(Proxy::start(&config));
+    }
+
+    /// Ends an instance at once.
+    pub(crate) fn kill(&mut self, index: usize) {
+        let mut proxy = self.instances[index].take().unwrap();
+        proxy.signal(Signal::KILL);
+        proxy.wait();
+    }
+
+    /// Waits until every instance that runs has all others as peers.
+    pub(crate) fn wait_for_peers(&self) {
+        let running = self.running().count() as u64;
+        wait_until("all instances to be peers", || {
+            self.running().all(|proxy| proxy.metric("revenprox_peers_connected") == running - 1)
+        });
+    }
+
+    /// A metric, summed over all instances and labels.
+    pub(crate) fn sum(&self, name: &str) -> u64 {
+        self.running().map(|proxy| proxy.metric(name)).sum()
+    }
+
+    /// A request on an instance's admin listener, such as `GET /admin/peers`.
+    pub(crate) fn admin(&self, index: usize, request: &str, body: &str) -> Response {
+        let mut client = Client::connect(self[index].other_address());
+        let length = body.len();
+        client.send(
+            format!("{request} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes(),
+        );
+        client.response()
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Proxy> {
+        self.instances.iter().flatten()
+    }
+}
+
+impl Index<usize> for Cluster {
+    type Output = Proxy;
+
+    fn index(&self, index: usize) -> &Proxy {
+        self.instances[index].as_ref().expect("the instance runs")
+    }
+}

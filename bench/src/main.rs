@@ -8,6 +8,7 @@ mod error;
 mod floor;
 mod httpd;
 mod ledger;
+mod mesh;
 mod proc;
 mod publish;
 mod report;
@@ -42,6 +43,11 @@ enum Command {
     Peers(RunArgs),
     /// Runs the floor by itself.
     Floor(floor::FloorArgs),
+    /// Measures one hop of the mesh beside bare pipes.
+    Mesh(mesh::MeshArgs),
+    /// The receiving process of that; started by this program.
+    #[command(hide = true)]
+    MeshPeer(mesh::PeerArgs),
     /// A client process; started by this program.
     #[command(hide = true)]
     Worker,
@@ -65,6 +71,8 @@ fn main() -> ExitCode {
             measure(&args)
         }
         Some(Command::Floor(args)) => floor::run(&args),
+        Some(Command::Mesh(args)) => mesh::run(&args),
+        Some(Command::MeshPeer(args)) => mesh::run_peer(&args),
         Some(Command::Worker) => client::run_worker(),
         Some(Command::Exec { program, args }) => proc::exec(&program, &args),
     };

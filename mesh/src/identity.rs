@@ -91,6 +91,11 @@ impl Address {
         Ok(Self(text.into()))
     }
 
+    /// A TCP address; none if the port is not one that can be listened on.
+    pub fn of(ip: std::net::IpAddr, port: u16) -> Option<Self> {
+        Self::new(&format!("tcp://{}", std::net::SocketAddr::new(ip, port))).ok()
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`identity`] | who an instance is: name, incarnation, addresses |
+//! | [`discovery`] | where other instances are: a list, DNS, Kubernetes |
 //! | [`interest`] | which topics each instance has subscribers for |
 //! | [`facts`] | what all instances hold until it expires |
 //! | [`merkle`] | how two copies of a state are compared |
@@ -16,6 +17,7 @@
 //! | [`wire`] | what instances say to each other |
 //! | [`link`] | the reliable way of frames from one instance to another |
 
+pub mod discovery;
 pub mod facts;
 pub mod identity;
 pub mod interest;

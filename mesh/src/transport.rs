@@ -180,13 +180,15 @@ impl Transport {
 
     /// No longer.
     pub fn hang_up(&self, to: &Address) {
-        // Sockets are closed here, outside of NNG's callbacks.
-        drop(self.links.lock().remove(to));
+        let link = self.links.lock().remove(to);
+        // Closing waits for NNG, which is neither for a task nor for NNG's own threads.
+        self.shared.runtime.spawn_blocking(move || drop(link));
     }
 
-    /// Sends on a link, without waiting. `false` if there is none.
+    /// Sends on a link, without waiting. `false` if there is none, or the message is one that nobody would take.
     pub fn send(&self, to: &Address, message: &[u8]) -> bool {
-        let sent = self.links.lock().get(to).is_some_and(|link| link.send(message));
+        let fits = message.len() <= MESSAGE_BYTES_MAX;
+        let sent = fits && self.links.lock().get(to).is_some_and(|link| link.send(message));
         if sent {
             self.shared.counts.sent.fetch_add(1, Ordering::Relaxed);
             self.shared.counts.sent_bytes.fetch_add(message.len() as u64, Ordering::Relaxed);

@@ -29,6 +29,7 @@ pub(super) struct Requests {
     socket: Socket,
     queue: Arc<Mutex<Queue>>,
     lanes: Vec<(Arc<Lane>, Aio)>,
+    shared: Shared,
 }
 
 /// One question at a time.
@@ -52,7 +53,7 @@ impl Requests {
         let queue = Arc::new(Mutex::new(Queue::default()));
         let lanes = (0..AT_ONCE).map(|_| Lane::new(&socket, &queue, shared)).collect::<nng::Result<_>>()?;
         dial(&socket, to, shared)?;
-        Ok(Self { socket, queue, lanes })
+        Ok(Self { socket, queue, lanes, shared: shared.clone() })
     }
 
     /// `false` if too many wait.
@@ -76,8 +77,12 @@ impl Drop for Requests {
     fn drop(&mut self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.waiting.clear();
+        let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
+        for (tag, _) in waiting {
+            self.shared.counts.requests_failed.fetch_add(1, Ordering::Relaxed);
+            self.shared.hand_on(Event::Reply { tag, answer: Err(RequestFailed) });
+        }
         for (_, aio) in &self.lanes {
             aio.cancel();
             aio.wait();

@@ -5,6 +5,8 @@
 # by `cargo run -p e2e -- image`, which understands exactly the instructions used in them.
 
 FROM rust:1.95-bookworm AS build
+# NNG is built with cmake.
+RUN apt-get update && apt-get install --yes --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release \
@@ -19,6 +21,6 @@ LABEL org.opencontainers.image.licenses="MIT"
 COPY --from=build --chmod=0644 /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chmod=0755 /out/sse-proxy /usr/local/bin/sse-proxy
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 5555 5556
 ENTRYPOINT ["/usr/local/bin/sse-proxy"]
 CMD ["--config", "/etc/revenprox/proxy.toml"]

@@ -146,6 +146,11 @@ pub struct Transport {
     _server: Server,
 }
 
+/// A socket that only answers: [`Event::Request`] is all that happens.
+pub struct Answering {
+    _server: Server,
+}
+
 // === impl Transport ===
 
 impl Transport {
@@ -154,16 +159,9 @@ impl Transport {
         listen: &[Address],
         settings: Settings,
     ) -> Result<(Self, mpsc::Receiver<Event>), TransportError> {
-        let (events, receiver) = mpsc::channel(settings.inbox.max(1));
-        let shared = Shared {
-            events,
-            counts: Arc::new(Counts::default()),
-            changed: Arc::new(Notify::new()),
-            runtime: Handle::current(),
-            settings,
-        };
+        let (shared, receiver) = Shared::new(settings);
         let inbox = Inbox::listen(listen, &shared)?;
-        let server = Server::listen(listen, &shared)?;
+        let server = Server::listen(listen.iter().map(Address::control), &shared)?;
         let links = Arc::new(Mutex::new(HashMap::new()));
         let teller = tokio::spawn(tell(shared.clone(), Arc::clone(&links)));
         Ok((Self { shared, links, teller, _inbox: inbox, _server: server }, receiver))
@@ -229,9 +227,35 @@ impl Drop for Transport {
     }
 }
 
+// === impl Answering ===
+
+impl Answering {
+    /// Listens on this address. Must be called within a Tokio runtime.
+    pub fn start(
+        listen: &Address,
+        settings: Settings,
+    ) -> Result<(Self, mpsc::Receiver<Event>), TransportError> {
+        let (shared, receiver) = Shared::new(settings);
+        let server = Server::listen(std::iter::once(listen.to_string()), &shared)?;
+        Ok((Self { _server: server }, receiver))
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
+    fn new(settings: Settings) -> (Self, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(settings.inbox.max(1));
+        let shared = Self {
+            events,
+            counts: Arc::new(Counts::default()),
+            changed: Arc::new(Notify::new()),
+            runtime: Handle::current(),
+            settings,
+        };
+        (shared, receiver)
+    }
+
     /// Hands an event to the driver from a callback, which must not wait: if there is no room, a task waits.
     fn hand_on(&self, event: Event) {
         if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {

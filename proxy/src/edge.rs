@@ -10,6 +10,7 @@ pub mod connection;
 pub mod cors;
 pub mod head_limits;
 pub mod idempotency;
+pub mod ingest;
 pub mod link;
 pub mod listener;
 mod proxy_protocol;

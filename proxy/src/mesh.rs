@@ -21,6 +21,7 @@ use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use revenprox_mesh::{
     Now,
+    discovery::{self, Discovery},
     node::{Counters, Node, PeerView},
     seal,
     transport::{self, Transport},
@@ -41,6 +42,7 @@ pub struct Mesh {
     node: Mutex<Node>,
     transport: Transport,
     sealer: Mutex<seal::Sealer>,
+    discovery: Discovery,
     started: Instant,
     wake: Notify,
     /// The version of this instance's interest that all peers know.
@@ -58,6 +60,8 @@ pub struct Reading {
     pub node: Counters,
     /// What the sockets have done.
     pub transport: transport::Stats,
+    /// What discovery has done.
+    pub discovery: discovery::Stats,
     /// Batches that wait for delivery here.
     pub held: u64,
     /// Messages whose envelope was refused.
@@ -115,6 +119,7 @@ impl Mesh {
             peers: node.peers(self.now()),
             node: node.counters(),
             transport: self.transport.stats(),
+            discovery: self.discovery.stats(),
             held: self.counts.held(),
             unopened: self.counts.unopened(),
             facts: (node.facts().len() as u64, node.facts().refused()),

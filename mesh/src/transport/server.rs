@@ -12,7 +12,6 @@ use nng::{
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError};
-use crate::identity::Address;
 
 /// Questions that are answered at a time. Further ones wait with NNG.
 const AT_ONCE: usize = 8;
@@ -38,16 +37,18 @@ pub struct Ticket {
 // === impl Server ===
 
 impl Server {
-    pub(super) fn listen(addresses: &[Address], shared: &Shared) -> Result<Self, TransportError> {
+    pub(super) fn listen(
+        addresses: impl Iterator<Item = String>,
+        shared: &Shared,
+    ) -> Result<Self, TransportError> {
         let made = |source| TransportError::Socket { address: "requests".into(), source };
         let socket = Socket::new(Protocol::Rep0).map_err(made)?;
         socket.set_opt::<RecvMaxSize>(MESSAGE_BYTES_MAX).map_err(made)?;
         let workers = (0..AT_ONCE).map(|_| Worker::start(&socket, shared)).collect::<nng::Result<Vec<_>>>();
         let workers = workers.map_err(made)?;
         for address in addresses {
-            let control = address.control();
-            let failed = |source| TransportError::Listen { address: control.clone(), source };
-            socket.listen(&control).map_err(failed)?;
+            let failed = |source| TransportError::Listen { address: address.clone(), source };
+            socket.listen(&address).map_err(failed)?;
         }
         workers.iter().for_each(|worker| worker.next());
         Ok(Self { socket, workers })

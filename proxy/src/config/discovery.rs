@@ -1,7 +1,11 @@
 //! The section `[discovery]`.
 
+use std::net::SocketAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::http::texts;
 
 /// How other instances are found, besides those of `nng.peer_addresses`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +21,9 @@ pub struct Discovery {
     /// How often the name is looked up.
     #[schemars(range(min = 1, max = 3600), extend("x-unit" = "seconds"))]
     pub dns_interval_sec: u64,
+    /// The DNS servers to ask, with their ports. Without any, those of `/etc/resolv.conf`.
+    #[schemars(with = "Vec<String>", extend("examples" = [["10.96.0.10:53"]], "items" = texts("ip-port")))]
+    pub dns_servers: Vec<SocketAddr>,
     /// The Service whose EndpointSlices list the instances, in Kubernetes.
     #[schemars(length(min = 1, max = 63), extend("examples" = ["revenprox-mesh"]))]
     pub kubernetes_service: Option<String>,
@@ -36,6 +43,7 @@ impl Default for Discovery {
             dns_name: None,
             dns_port: 5555,
             dns_interval_sec: 5,
+            dns_servers: Vec::new(),
             kubernetes_service: None,
             kubernetes_namespace: None,
             kubernetes_port: "mesh".to_owned(),

@@ -137,7 +137,7 @@ pub enum RefuseWith {
 }
 
 /// The schema of a list's items: texts in a format.
-fn texts(format: &str) -> serde_json::Value {
+pub(super) fn texts(format: &str) -> serde_json::Value {
     serde_json::json!({ "type": "string", "format": format })
 }
 

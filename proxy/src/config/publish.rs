@@ -1,5 +1,6 @@
 //! The section `[publish]`.
 
+use revenprox_mesh::identity::Address;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ pub struct Publish {
     /// How many `Idempotency-Key`s are remembered; beyond it, the oldest is forgotten first.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub idempotency_max_keys: usize,
+    /// Where back ends may publish over NNG (REQ): `tcp://HOST:PORT` or `ipc:///PATH`. Without it, over HTTP only. What
+    /// is sent there is not encrypted, the token included.
+    #[schemars(extend("examples" = ["ipc:///run/revenprox/publish"], "x-reload" = false))]
+    pub nng_listen: Option<String>,
 }
 
 // === impl Publish ===
@@ -30,6 +35,15 @@ impl Default for Publish {
             max_batch_events: 1000,
             idempotency_ttl_sec: 300,
             idempotency_max_keys: 100_000,
+            nng_listen: None,
         }
+    }
+}
+
+impl Publish {
+    /// What no schema can say of a single key.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let wrong = self.nng_listen.as_deref().and_then(|text| Address::new(text).err());
+        wrong.map(|error| ("nng_listen".to_owned(), error.to_string())).into_iter().collect()
     }
 }

@@ -13,6 +13,7 @@ pub(super) fn problems(config: &Config) -> Vec<(String, String)> {
         ("history", config.history.problems()),
         ("admin", config.admin.problems()),
         ("nng", config.nng.as_ref().map(super::Nng::problems).unwrap_or_default()),
+        ("publish", config.publish.problems()),
         ("tls", config.tls.as_ref().map(super::Tls::problems).unwrap_or_default()),
     ];
     let own = sections.into_iter().flat_map(|(section, problems)| {

@@ -57,17 +57,26 @@ pub(super) async fn publish_batch(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
     }
     let body = read_body(&head.headers, body, config.http.max_body_size, &config).await?;
+    let (status, answer) = publish_lines(server, client, head, &body).await?;
+    Ok(text_reply(status, NDJSON, answer))
+}
+
+/// Publishes the events of a batch, one a line, with the token of `head`. Returns a result for each, one a line.
+pub(super) async fn publish_lines(
+    server: &Arc<Server>,
+    client: &Client,
+    head: &Parts,
+    body: &[u8],
+) -> Result<(StatusCode, String), Problem> {
     let lines: Vec<&[u8]> =
         body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect();
-    let limit = config.publish.max_batch_events;
+    let limit = server.config().publish.max_batch_events;
     if lines.len() > limit {
         let count = lines.len();
-        return Err(
-            Problem::too_large(format!("the batch has {count} events; at most {limit} are allowed")).into()
-        );
+        return Err(Problem::too_large(format!("the batch has {count} events; at most {limit} are allowed")));
     }
     if lines.is_empty() {
-        return Err(Problem::bad_request("the batch has no events").into());
+        return Err(Problem::bad_request("the batch has no events"));
     }
     let mut topics = HashMap::new();
     let mut answer = String::with_capacity(lines.len() * 100);
@@ -84,7 +93,7 @@ pub(super) async fn publish_batch(
         answer.push('\n');
     }
     let status = if failed == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
-    Ok(text_reply(status, NDJSON, answer))
+    Ok((status, answer))
 }
 
 /// Names and permissions that this batch has asked for already.

@@ -70,19 +70,23 @@ impl Problem {
 
     /// The answer.
     pub fn reply(&self) -> Reply {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        let mut reply = json_reply(self.status, &body);
+        let mut reply = json_reply(self.status, &self.document());
         let problem = HeaderValue::from_static("application/problem+json");
         reply.headers_mut().insert(CONTENT_TYPE, problem);
         if let Some((name, value)) = &self.header {
             reply.headers_mut().insert(name, value.clone());
         }
         reply
+    }
+
+    /// The problem document (RFC 9457, section 3).
+    pub fn document(&self) -> serde_json::Value {
+        json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        })
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -11,16 +11,11 @@ use std::{
 use bytes::Bytes;
 use hashbrown::HashMap;
 use revenprox_mesh::{
-    identity::Address,
     node::{Effect, Recipient, Sender},
     seal::{Channel, Head, Opener},
     transport::{Event, Ticket},
 };
-use tokio::{
-    select,
-    sync::{mpsc, watch},
-    time::sleep_until,
-};
+use tokio::{select, sync::mpsc, time::sleep_until};
 
 use super::{
     Mesh, convert, presence,
@@ -49,7 +44,6 @@ pub struct Driver {
     mesh: Arc<Mesh>,
     events: mpsc::Receiver<Event>,
     opener: Opener,
-    peers: watch::Receiver<Vec<Address>>,
     tickets: HashMap<u64, Ticket>,
     next_ticket: u64,
     waiting: Waiting,
@@ -71,17 +65,11 @@ impl Counts {
 // === impl Driver ===
 
 impl Driver {
-    pub(super) fn new(
-        mesh: Arc<Mesh>,
-        events: mpsc::Receiver<Event>,
-        opener: Opener,
-        peers: watch::Receiver<Vec<Address>>,
-    ) -> Self {
+    pub(super) fn new(mesh: Arc<Mesh>, events: mpsc::Receiver<Event>, opener: Opener) -> Self {
         Self {
             mesh,
             events,
             opener,
-            peers,
             tickets: HashMap::new(),
             next_ticket: 0,
             waiting: Waiting::default(),
@@ -92,7 +80,7 @@ impl Driver {
     /// Runs until it is dropped.
     pub async fn run(mut self, server: Arc<Server>) {
         let mesh = Arc::clone(&self.mesh);
-        let mut discovery = self.peers.clone();
+        let mut discovery = mesh.discovery.addresses();
         discovery.mark_changed();
         loop {
             let wake_at = self.turn(&server);
@@ -112,12 +100,8 @@ impl Driver {
                 () = sleep_until(wake_at.into()) => {}
                 () = &mut room, if waits => {}
                 () = tokio::time::sleep(RETRY), if waits => {}
-                changed = discovery.changed() => {
-                    if changed.is_err() {
-                        // The list is fixed, so this never comes again.
-                        discovery = self.peers.clone();
-                        tokio::task::yield_now().await;
-                    }
+                // It lasts as long as the mesh, so this does not fail.
+                Ok(()) = discovery.changed() => {
                     let addresses = discovery.borrow_and_update().clone();
                     mesh.node.lock().discovered(mesh.now(), &addresses);
                 }

@@ -7,6 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 use revenprox_mesh::{
+    discovery::{self, Discovery, DiscoveryError},
     identity::{Address, AddressError, Session},
     link::Bounds,
     node::{Node, Settings},
@@ -36,6 +37,9 @@ pub enum MeshError {
     /// Something is wrong with the key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Others cannot be found as configured.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// An address is none.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -45,7 +49,7 @@ pub enum MeshError {
 
 impl Mesh {
     /// Sets the mesh up. It does nothing until the driver runs. Must be called within a Tokio runtime.
-    pub fn start(config: &Config, nng: &Nng) -> Result<(Arc<Self>, Driver), MeshError> {
+    pub async fn start(config: &Config, nng: &Nng) -> Result<(Arc<Self>, Driver), MeshError> {
         let keyring = keyring(nng)?;
         if !keyring.seals() && !nng.is_local() {
             tracing::warn!("the mesh is insecure: whoever reaches its port can read and publish everything");
@@ -60,7 +64,9 @@ impl Mesh {
         };
         let (transport, events) = Transport::start(&listen, sockets)?;
         let opener = Opener::new(keyring.clone(), node.id());
+        let discovery = Discovery::start(sources(config, nng)?).await?;
         let mesh = Arc::new(Self {
+            discovery,
             sealer: Mutex::new(Sealer::new(keyring, node.id(), session)),
             node: Mutex::new(node),
             transport,
@@ -70,8 +76,7 @@ impl Mesh {
             questions: Questions::default(),
             counts: Counts::default(),
         });
-        let peers = watch::channel(addresses(&nng.peer_addresses)?).1;
-        let driver = Driver::new(Arc::clone(&mesh), events, opener, peers);
+        let driver = Driver::new(Arc::clone(&mesh), events, opener);
         Ok((mesh, driver))
     }
 }
@@ -96,6 +101,24 @@ fn settings(config: &Config, nng: &Nng, addresses: Vec<Address>) -> Settings {
         interest_fpr: state.bloom_filter_fpr,
         members_max: nng.max_peers,
     }
+}
+
+fn sources(config: &Config, nng: &Nng) -> Result<discovery::Settings, AddressError> {
+    let found = &config.discovery;
+    Ok(discovery::Settings {
+        fixed: addresses(&nng.peer_addresses)?,
+        dns: found.dns_name.clone().map(|name| discovery::Dns {
+            name,
+            port: found.dns_port,
+            interval: Duration::from_secs(found.dns_interval_sec),
+            servers: found.dns_servers.clone(),
+        }),
+        kubernetes: found.kubernetes_service.clone().map(|service| discovery::Kubernetes {
+            service,
+            namespace: found.kubernetes_namespace.clone(),
+            port: found.kubernetes_port.clone(),
+        }),
+    })
 }
 
 fn keyring(nng: &Nng) -> Result<Keyring, KeyError> {

@@ -100,6 +100,18 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
     );
     all.gauge("revenprox_facts", "Revocations that all instances hold", r.facts.0 as f64);
     all.counter("revenprox_facts_refused_total", "Revocations for which there was no room", r.facts.1);
+    let found = &r.discovery;
+    all.gauge("revenprox_discovery_addresses", "Addresses that discovery names", found.addresses as f64);
+    all.counter(
+        "revenprox_discovery_failures_total",
+        "Times that a source of addresses failed and its last list stayed in force",
+        found.failures,
+    );
+    all.counter(
+        "revenprox_discovery_refused_total",
+        "Addresses that were not taken because they were too many or none",
+        found.refused,
+    );
     peers(all, &r.peers);
 }
 

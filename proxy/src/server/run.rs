@@ -8,6 +8,7 @@ use std::{
 };
 
 use listenfd::ListenFd;
+use revenprox_mesh::identity::Address;
 use sd_notify::NotifyState;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -22,6 +23,7 @@ use super::{Server, setup::SetupError};
 use crate::{
     config::Config,
     edge::{
+        ingest::Ingest,
         listener::{self, Speaks},
         tls::{TlsError, TlsIdentity},
     },
@@ -79,9 +81,14 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     let mut sockets = Sockets::inherited();
     let mut tasks = JoinSet::new();
     if let Some(nng) = &config.nng {
-        let (mesh, driver) = Mesh::start(&config, nng)?;
+        let (mesh, driver) = Mesh::start(&config, nng).await?;
         server.join(mesh);
         tasks.spawn(driver.run(Arc::clone(&server)));
+    }
+    if let Some(address) = &config.publish.nng_listen {
+        let address = Address::new(address).map_err(MeshError::Address)?;
+        let ingest = Ingest::listen(&address).map_err(MeshError::Transport)?;
+        tasks.spawn(ingest.run(Arc::clone(&server)));
     }
     let plain = sockets.listen(config.http.bind_address)?;
     let address = plain.local_addr().unwrap_or(config.http.bind_address);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod faults;
+mod ingest;
 mod security;
 
 use serde_json::Value;

@@ -13,6 +13,7 @@ mod proc;
 mod publish;
 mod report;
 mod scenario;
+mod simulate;
 mod stats;
 mod table;
 mod target;
@@ -48,6 +49,8 @@ enum Command {
     /// The receiving process of that; started by this program.
     #[command(hide = true)]
     MeshPeer(mesh::PeerArgs),
+    /// Simulates clusters of many instances: traffic of their state, forwards in vain, time until a new one is in.
+    Simulate(simulate::SimulateArgs),
     /// A client process; started by this program.
     #[command(hide = true)]
     Worker,
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Some(Command::Floor(args)) => floor::run(&args),
         Some(Command::Mesh(args)) => mesh::run(&args),
         Some(Command::MeshPeer(args)) => mesh::run_peer(&args),
+        Some(Command::Simulate(args)) => simulate::run(&args),
         Some(Command::Worker) => client::run_worker(),
         Some(Command::Exec { program, args }) => proc::exec(&program, &args),
     };

@@ -14,7 +14,7 @@ use self::{
     oracle::Oracle,
 };
 pub use self::{
-    network::{Faults, Traffic},
+    network::{Faults, MESSAGE_OVERHEAD, Traffic},
     oracle::{Delivery, Violation},
     random::Random,
 };
@@ -49,6 +49,7 @@ pub struct World {
 }
 
 struct Instance {
+    id: NodeId,
     node: Option<Node>,
     session: Session,
     /// How far its clock is ahead.
@@ -79,6 +80,11 @@ pub fn settings() -> Settings {
     }
 }
 
+/// What instance number `index` is called.
+pub fn name(index: usize) -> String {
+    format!("instance-{index}")
+}
+
 /// Where instance number `index` listens.
 pub fn address(index: usize) -> Address {
     Address::new(&format!("inproc://{index}")).expect("an address like any other")
@@ -89,7 +95,8 @@ pub fn address(index: usize) -> Address {
 impl World {
     /// A cluster of `instances` that have not started.
     pub fn new(seed: u64, instances: usize, settings: Settings, faults: Faults) -> Self {
-        let idle = || Instance {
+        let idle = |index| Instance {
+            id: NodeId::of(&name(index)),
             node: None,
             session: Session::default(),
             skew_ms: 0,
@@ -100,8 +107,8 @@ impl World {
             random: Random::new(seed),
             traffic: Traffic::new(instances),
             now: Duration::ZERO,
-            network: Network::new(faults),
-            instances: (0..instances).map(|_| idle()).collect(),
+            network: Network::new(faults, instances),
+            instances: (0..instances).map(idle).collect(),
             oracle: Oracle::default(),
             settings,
             published: 0,
@@ -134,15 +141,21 @@ impl World {
         self.network.faults = faults;
     }
 
+    /// The settings of instances that are started from now on.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
     /// Starts an instance whose discovery names `seeds`. Its clock is `skew_ms` ahead.
     pub fn start(&mut self, index: usize, seeds: &[usize], skew_ms: u64) {
         let incarnation = self.unix_ms(index) + skew_ms;
         let session = Session { incarnation, salt: self.random.next() };
-        let name = format!("instance-{index}");
-        let settings = Settings { name, addresses: vec![address(index)], ..self.settings.clone() };
-        let node = Node::new(settings, session);
+        let addresses = vec![address(index)];
+        let settings = Settings { name: name(index), addresses, ..self.settings.clone() };
+        let node = Some(Node::new(settings, session));
+        let id = self.instances[index].id;
         self.instances[index] =
-            Instance { node: Some(node), session, skew_ms, topics: BTreeMap::new(), wake_at: None };
+            Instance { id, node, session, skew_ms, topics: BTreeMap::new(), wake_at: None };
         self.oracle.started(index);
         let addresses: Vec<_> = seeds.iter().map(|seed| address(*seed)).collect();
         self.with(index, |node, now| node.discovered(now, &addresses));
@@ -166,6 +179,17 @@ impl World {
         }
         let version = self.with(index, |node, _| node.subscribe(topic));
         self.instances[index].topics.insert(topic, Some(version.flatten().unwrap_or(0)));
+    }
+
+    /// Many topics have subscribers at an instance, from one moment on.
+    pub fn subscribe_all(&mut self, index: usize, topics: impl IntoIterator<Item = TopicId>) {
+        let mut known = std::mem::take(&mut self.instances[index].topics);
+        self.with(index, |node, _| {
+            for topic in topics {
+                known.entry(topic).or_insert_with(|| Some(node.subscribe(topic).unwrap_or(0)));
+            }
+        });
+        self.instances[index].topics = known;
     }
 
     /// See [`subscribe`](Self::subscribe).
@@ -274,22 +298,19 @@ impl World {
     }
 
     fn perform(&mut self, index: usize, now: Now, effect: Effect) {
-        let sender = |recipient: Recipient, session| {
-            let id = NodeId::of(&format!("instance-{index}"));
-            Sender { id, session, answers: recipient.answers }
-        };
-        let session = self.instances[index].session;
+        let Instance { id, session, .. } = self.instances[index];
+        let sender = |recipient: Recipient| Sender { id, session, answers: recipient.answers };
         match effect {
             Effect::Dial(to) => self.network.dial(self.now, index, &to),
             Effect::HangUp(to) => self.network.hang_up(index, &to),
             Effect::Send { to, recipient, body } => {
                 self.traffic.sent(index, body.len());
-                let message = (sender(recipient, session), Bytes::from(body));
+                let message = (sender(recipient), Bytes::from(body));
                 self.network.send(self.now, index, &to, message, &mut self.random);
             }
             Effect::Request { to, tag, recipient, body } => {
                 self.traffic.sent(index, body.len());
-                let asked = (sender(recipient, session), Bytes::from(body));
+                let asked = (sender(recipient), Bytes::from(body));
                 self.network.request(self.now, (index, session), &to, tag, asked, &mut self.random);
             }
             Effect::Deliver { .. } if self.stalled == Some(index) => {}
@@ -348,10 +369,9 @@ impl World {
     fn answer(&mut self, to: usize, asker: (usize, Session), tag: u64, question: (Sender, &Bytes)) {
         let (sender, body) = question;
         let answer = self.with(to, |node, now| node.request(now, sender, tag, body)).flatten();
-        let session = self.instances[to].session;
+        let Instance { id, session, .. } = self.instances[to];
         let answer = answer.map(|(recipient, body)| {
             self.traffic.sent(to, body.len());
-            let id = NodeId::of(&format!("instance-{to}"));
             (Sender { id, session, answers: recipient.answers }, Bytes::from(body))
         });
         self.network.answer(self.now, to, asker, tag, answer, &mut self.random);

@@ -121,7 +121,9 @@ impl Own {
     /// What others have not been told, in parts; `None` if nothing is left.
     pub fn take_delta(&mut self) -> Option<Vec<u8>> {
         if std::mem::take(&mut self.resized) {
-            self.before.clear();
+            // Blocks that changed between the resizing and now.
+            let changed = std::mem::take(&mut self.before);
+            changed.keys().for_each(|index| self.filter.rehash(*index as usize));
             self.version += 1;
             return Some(delta::resized(self.version));
         }
@@ -208,6 +210,7 @@ impl Own {
         for first in (0..members.len()).step_by(super::filter::LEAF_BLOCKS) {
             filter.rehash(first);
         }
+        self.before.clear();
         (self.filter, self.members, self.resized) = (filter, members, true);
     }
 }

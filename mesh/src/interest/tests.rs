@@ -181,3 +181,13 @@ fn nobody_has_to_be_told_what_the_filter_says_already() {
     assert!(!own.insert(topic(1)), "its removal was not announced");
     assert!(own.take_delta().is_some(), "an empty change is still a version");
 }
+
+#[test]
+fn what_changes_between_a_resizing_and_its_announcement_is_known_too() {
+    let mut pair = Pair::new();
+    (0..1_000).for_each(|n| pair.insert(n));
+    pair.compare(&[]);
+    assert_eq!(pair.theirs.version(), Some(pair.own.version()));
+    assert_eq!(pair.theirs.filter().unwrap().tree().root(), pair.own.filter().tree().root());
+    assert_eq!(pair.theirs.compare(&pair.own.summary()), None);
+}

@@ -138,6 +138,11 @@ impl Node {
         self.peers.get(&id).map(|peer| &peer.interest)
     }
 
+    /// Bytes of the filters of other instances.
+    pub fn copies_bytes(&self) -> usize {
+        self.peers.values().map(|peer| peer.interest.bytes()).sum()
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -17,6 +17,10 @@ use crate::{
 /// How long a dialler waits before it tries again.
 const REDIAL: Duration = Duration::from_millis(50);
 
+/// What a message takes on a wire beside its body: 84 bytes of envelope, 8 of NNG's length, 78 of TCP, IP and Ethernet, and
+/// as many again for the segment that acknowledges it.
+pub const MESSAGE_OVERHEAD: u64 = 84 + 8 + 2 * 78;
+
 /// What the network does to messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
@@ -30,12 +34,14 @@ pub struct Faults {
     pub repeat: f64,
     /// The share of requests without an answer.
     pub unanswered: f64,
+    /// Bytes a second that an instance can send, and as many that it can receive; without a bound if there is none.
+    pub rate: Option<u64>,
 }
 
 /// What was sent.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// Bytes of messages, by instance that sent them.
+    /// Bytes of messages' bodies, by instance that sent them. Each takes [`MESSAGE_OVERHEAD`] more on the wire.
     pub bytes: Vec<u64>,
     /// Messages, by instance that sent them.
     pub messages: Vec<u64>,
@@ -58,11 +64,19 @@ pub(super) enum Action {
 
 pub(super) struct Network {
     pub(super) faults: Faults,
-    queue: BinaryHeap<Reverse<(Duration, u64)>>,
-    actions: BTreeMap<u64, Action>,
+    queue: BinaryHeap<Reverse<Entry>>,
     next: u64,
+    /// When each instance will have sent and received what it has to.
+    busy_until: Vec<(Duration, Duration)>,
     links: BTreeMap<(usize, usize), Link>,
     blocked: BTreeSet<(usize, usize)>,
+}
+
+/// Something to be done, in order of time and then of when it was entered.
+struct Entry {
+    at: Duration,
+    number: u64,
+    action: Action,
 }
 
 #[derive(Default)]
@@ -83,6 +97,7 @@ impl Faults {
             loss: 0.0,
             repeat: 0.0,
             unanswered: 0.0,
+            rate: None,
         }
     }
 }
@@ -98,33 +113,36 @@ impl Traffic {
         self.bytes[from] += bytes as u64;
         self.messages[from] += 1;
     }
+
+    /// Bytes that an instance has put on the wire.
+    pub fn on_the_wire(&self, instance: usize) -> u64 {
+        self.bytes[instance] + self.messages[instance] * MESSAGE_OVERHEAD
+    }
 }
 
 // === impl Network ===
 
 impl Network {
-    pub(super) fn new(faults: Faults) -> Self {
+    pub(super) fn new(faults: Faults, instances: usize) -> Self {
         Self {
             faults,
             queue: BinaryHeap::new(),
-            actions: BTreeMap::new(),
             next: 0,
+            busy_until: vec![(Duration::ZERO, Duration::ZERO); instances],
             links: BTreeMap::new(),
             blocked: BTreeSet::new(),
         }
     }
 
     pub(super) fn at(&mut self, at: Duration, action: Action) {
-        self.queue.push(Reverse((at, self.next)));
-        self.actions.insert(self.next, action);
+        self.queue.push(Reverse(Entry { at, number: self.next, action }));
         self.next += 1;
     }
 
     /// The next action until `end`.
     pub(super) fn next(&mut self, end: Duration) -> Option<(Duration, Action)> {
-        let Reverse((at, number)) = *self.queue.peek().filter(|next| next.0.0 <= end)?;
-        self.queue.pop();
-        Some((at, self.actions.remove(&number).expect("what is queued is there")))
+        self.queue.peek().filter(|Reverse(entry)| entry.at <= end)?;
+        self.queue.pop().map(|Reverse(entry)| (entry.at, entry.action))
     }
 
     pub(super) fn set_reachable(&mut self, from: usize, to: usize, reachable: bool) {
@@ -181,11 +199,12 @@ impl Network {
         let to = index(to);
         let lost = self.is_blocked(from, to) || random.chance(self.faults.loss);
         let (takes, again) = (self.takes(random), random.chance(self.faults.repeat));
-        let Some(link) = self.links.get_mut(&(from, to)).filter(|link| link.up) else { return };
-        if lost {
+        if lost || self.links.get(&(from, to)).is_none_or(|link| !link.up) {
             return;
         }
-        let at = (now + takes).max(link.busy_until);
+        let passed = self.pass(now, from, to, message.1.len());
+        let Some(link) = self.links.get_mut(&(from, to)) else { return };
+        let at = (passed + takes).max(link.busy_until);
         link.busy_until = at;
         if again {
             self.at(at + takes, Action::Arrive { to, message: message.clone() });
@@ -207,7 +226,7 @@ impl Network {
         if lost {
             return self.at(now + REQUEST_TIMEOUT, Action::Answer { to: asker, tag, answer: None });
         }
-        let at = now + self.takes(random);
+        let at = self.pass(now, asker.0, to, question.1.len()) + self.takes(random);
         self.at(at, Action::Ask { to, asker, tag, question });
     }
 
@@ -223,7 +242,8 @@ impl Network {
         if answer.is_none() || self.is_lost(from, to.0, random) {
             return self.at(now + REQUEST_TIMEOUT, Action::Answer { to, tag, answer: None });
         }
-        let at = now + self.takes(random);
+        let bytes = answer.as_ref().map_or(0, |(_, body)| body.len());
+        let at = self.pass(now, from, to.0, bytes) + self.takes(random);
         self.at(at, Action::Answer { to, tag, answer });
     }
 
@@ -235,10 +255,43 @@ impl Network {
         self.is_blocked(from, to) || random.chance(self.faults.unanswered)
     }
 
+    /// When a message has passed the sender's and the receiver's interfaces, each of which carries one after another.
+    fn pass(&mut self, now: Duration, from: usize, to: usize, bytes: usize) -> Duration {
+        let Some(rate) = self.faults.rate else { return now };
+        let takes = Duration::from_nanos((bytes as u64 + MESSAGE_OVERHEAD) * 1_000_000_000 / rate.max(1));
+        let leaves = self.busy_until[from].0.max(now) + takes;
+        self.busy_until[from].0 = leaves;
+        let room = self.busy_until[to].1.max(now) + takes;
+        self.busy_until[to].1 = room;
+        leaves.max(room)
+    }
+
     fn takes(&self, random: &mut Random) -> Duration {
         self.faults.delay + random.time(self.faults.jitter)
     }
 }
+
+// === impl Entry ===
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Entry {}
 
 fn index(at: &Address) -> usize {
     let number = at.as_str().rsplit('/').next().and_then(|number| number.parse().ok());

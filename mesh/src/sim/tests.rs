@@ -69,6 +69,7 @@ fn nothing_is_missed_or_repeated_on_a_bad_network() {
             loss: 0.05,
             repeat: 0.05,
             unanswered: 0.1,
+            rate: None,
         };
         let mut world = cluster(seed, 5, Faults::none());
         world.set_faults(faults);

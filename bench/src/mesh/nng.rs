@@ -100,8 +100,8 @@ pub(super) fn receive(
     let (done, until_done): (SyncSender<()>, _) = sync_channel(1);
     let mut received = 0;
     let _inbox = Inbox::listen(port, move |message| {
-        let mut ack = |count: u64| {
-            let _ = acks.try_send(Message::from(&count.to_le_bytes()));
+        let ack = |count: u64| {
+            let _ = acks.try_send(Message::from(&count.to_le_bytes()[..]));
         };
         if message.is_empty() {
             // A greeting. The sender takes any number for an answer, and forgets it.

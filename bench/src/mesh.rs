@@ -31,8 +31,9 @@ pub(crate) struct MeshArgs {
     /// Events in one message, for the throughput.
     #[arg(long, default_value_t = 256)]
     batch: usize,
-    /// Events a second, for the time of one hop; each in a message of its own.
-    #[arg(long, default_value_t = 1000)]
+    /// Events a second, for the time of one hop. Where they come closer together than the mesh bundles them, they wait
+    /// for each other.
+    #[arg(long, default_value_t = 200)]
     rate: u32,
     /// How long one hop is measured.
     #[arg(long, default_value_t = 5)]

@@ -1,4 +1,4 @@
-//! Finding other instances: by a list, by DNS, by the EndpointSlices of a Kubernetes Service, or by several of these.
+//! Finding other instances: by a list, by DNS, by the `EndpointSlices` of a Kubernetes Service, or by several of these.
 //!
 //! Each source says its complete list anew whenever that changes, and the lists together are what is told. A
 //! source that fails keeps its last list: to dial an instance that is gone costs little, to lose one that is there costs

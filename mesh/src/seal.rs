@@ -225,13 +225,13 @@ impl Opener {
         let (keyring, clock) = (&self.keyring, self.clock);
         let unlock = || keyring.opens_with(key_id, head.sender, head.receiver, head.session, channel);
         match self.senders.get_mut(&origin) {
-            Some(heard) => {
-                heard.window.check(head.number)?;
-                if let Some(key) = &heard.key {
+            Some(known) => {
+                known.window.check(head.number)?;
+                if let Some(key) = &known.key {
                     key.open(head.number, HEAD_BYTES, message)?;
                 }
-                heard.window.note(head.number);
-                heard.at = clock;
+                known.window.note(head.number);
+                known.at = clock;
             }
             None => {
                 let key = unlock();

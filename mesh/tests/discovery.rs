@@ -194,7 +194,7 @@ async fn large_answers_arrive_and_look_ups_end() {
     };
     timeout(PATIENCE, answered).await.expect("answers in time");
     assert_eq!(discovery.stats().failures, 0);
-    // Those of one look-up under way, and of the server's end of its connections.
+    // Those of one look-up under way, and of the server's end of its connection.
     assert!(tasks() < before.0 + 12, "{} tasks instead of {}", tasks(), before.0);
     assert!(files() < before.1 + 12, "{} files instead of {}", files(), before.1);
 }

@@ -31,7 +31,7 @@ impl Watch {
     }
 
     /// Never ends by itself.
-    pub(super) async fn run(self, lists: Arc<Lists>) {
+    pub(super) async fn run(mut self, lists: Arc<Lists>) {
         let (mut retry, mut trouble) = (Some(FIRST_RETRY), Trouble::default());
         loop {
             match self.question.ask().await {

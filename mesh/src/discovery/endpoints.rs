@@ -1,4 +1,4 @@
-//! From EndpointSlices to addresses.
+//! From `EndpointSlices` to addresses.
 //!
 //! All endpoints count, whatever their conditions. One that is not ready may be starting, and has to know the
 //! others before it becomes ready; one that terminates still has subscribers until it is gone. The node says

@@ -1,4 +1,4 @@
-//! Instances by the EndpointSlices of a Service.
+//! Instances by the `EndpointSlices` of a Service.
 //!
 //! Needs `get`, `list` and `watch` on `endpointslices` of `discovery.k8s.io` in the Service's namespace.
 

@@ -1,6 +1,11 @@
 //! One look-up.
 
-use std::{collections::BTreeSet, io, net::IpAddr, str::FromStr as _};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, SocketAddr},
+    str::FromStr as _,
+};
 
 use domain::{
     base::{
@@ -23,11 +28,24 @@ use crate::{
     identity::Address,
 };
 
+/// Where the servers are.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// What to look up, and where.
 pub(super) struct Question {
     name: UncertainName<Vec<u8>>,
     has_ports: bool,
     settings: Dns,
+    prepared: Option<Prepared>,
+}
+
+/// Whom to ask for what. A resolver keeps tasks and connections for a while after it is dropped, so one is used for as
+/// long as it can be.
+struct Prepared {
+    /// The file that it was made from.
+    text: String,
+    names: Vec<Name<Vec<u8>>>,
+    resolver: StubResolver,
 }
 
 /// What was found.
@@ -60,21 +78,19 @@ impl Question {
     pub(super) fn new(settings: Dns) -> Result<Self, DiscoveryError> {
         let name = UncertainName::from_str(&settings.name)
             .map_err(|error| DiscoveryError::Name { name: settings.name.clone(), why: error.to_string() })?;
-        Ok(Self { name, has_ports: settings.name.starts_with('_'), settings })
+        Ok(Self { name, has_ports: settings.name.starts_with('_'), settings, prepared: None })
     }
 
     /// Looks up, under each name that it may be, until something is found.
-    pub(super) async fn ask(&self) -> Result<Found, LookUpError> {
-        let conf = self.conf();
-        let names = candidates(&self.name, &conf);
-        // Made anew each time: sockets and their tasks live for one look-up.
-        let resolver = StubResolver::from_conf(conf);
+    pub(super) async fn ask(&mut self) -> Result<Found, LookUpError> {
+        let (has_ports, port) = (self.has_ports, self.settings.port);
+        let Prepared { names, resolver, .. } = self.prepare();
         let mut failure = None;
         for name in names {
-            let found = if self.has_ports {
-                services(&resolver, &name).await
+            let found = if has_ports {
+                services(resolver, name).await
             } else {
-                Ok(hosts(&resolver, &name, self.settings.port).await)
+                Ok(hosts(resolver, name, port).await)
             };
             match found {
                 Ok(found) if !found.addresses.is_empty() => return Ok(found),
@@ -82,17 +98,35 @@ impl Question {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        let records = if self.has_ports { "SRV" } else { "A or AAAA" };
+        let records = if has_ports { "SRV" } else { "A or AAAA" };
         Err(failure.unwrap_or_else(|| LookUpError::Empty { name: self.settings.name.clone(), records }))
     }
 
-    fn conf(&self) -> ResolvConf {
-        if self.settings.servers.is_empty() {
-            return ResolvConf::default();
-        }
+    /// Sees to it that the servers of now are asked.
+    fn prepare(&mut self) -> &Prepared {
+        let text = if self.settings.servers.is_empty() {
+            // Without it the server of this machine is asked, as the C library does.
+            std::fs::read_to_string(RESOLV_CONF).unwrap_or_default()
+        } else {
+            String::new()
+        };
+        let prepared = self.prepared.take().filter(|prepared| prepared.text == text);
+        let prepared = prepared.unwrap_or_else(|| {
+            let conf = self.conf(&text);
+            let names = candidates(&self.name, &conf);
+            Prepared { text, names, resolver: StubResolver::from_conf(conf) }
+        });
+        self.prepared.insert(prepared)
+    }
+
+    fn conf(&self, text: &str) -> ResolvConf {
         let mut conf = ResolvConf::new();
-        let server = |address: &std::net::SocketAddr| ServerConf::new(*address, Transport::UdpTcp);
-        conf.servers = self.settings.servers.iter().map(server).collect();
+        for line in text.lines() {
+            // As the C library does, leaves out what it does not understand.
+            let _ = conf.parse(&mut line.as_bytes());
+        }
+        let server = |address: &SocketAddr| ServerConf::new(*address, Transport::UdpTcp);
+        conf.servers.extend(self.settings.servers.iter().map(server));
         conf.finalize();
         conf
     }

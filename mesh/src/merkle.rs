@@ -92,7 +92,7 @@ impl Tree {
             }
             let children = &below[first..below.len().min(first + FANOUT)];
             out.extend_from_slice(&node.to_le_bytes());
-            children.iter().for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
+            out.extend(children.iter().flat_map(|hash| hash.to_le_bytes()));
         }
         out
     }
@@ -141,7 +141,7 @@ impl Question {
             Self::Leaves(leaves) => (0, leaves),
         };
         out.push(level);
-        numbers.iter().take(ASKED_MAX).for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        out.extend(numbers.iter().take(ASKED_MAX).flat_map(|number| number.to_le_bytes()));
     }
 
     /// Reads a question.

@@ -66,7 +66,7 @@ pub fn settings() -> Settings {
         heartbeat: Duration::from_secs(1),
         peer_timeout: Duration::from_secs(3),
         gossip: Duration::from_secs(30),
-        forget_after: Duration::from_secs(60),
+        forget_after: Duration::from_mins(1),
         link: Bounds {
             queue_events: 65_536,
             queue_bytes: 64 << 20,
@@ -149,7 +149,7 @@ impl World {
     /// Starts an instance whose discovery names `seeds`. Its clock is `skew_ms` ahead.
     pub fn start(&mut self, index: usize, seeds: &[usize], skew_ms: u64) {
         let incarnation = self.unix_ms(index) + skew_ms;
-        let session = Session { incarnation, salt: self.random.next() };
+        let session = Session { incarnation, salt: self.random.number() };
         let addresses = vec![address(index)];
         let settings = Settings { name: name(index), addresses, ..self.settings.clone() };
         let node = Some(Node::new(settings, session));

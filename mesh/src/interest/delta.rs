@@ -43,12 +43,12 @@ pub(super) fn add(index: u32, before: &Block, after: &Block, out: &mut Vec<u8>) 
     let (set, cleared) = (changed(before, after), changed(after, before));
     if (set.len() + cleared.len()) * 2 >= BLOCK_BYTES {
         out.push(WHOLE);
-        after.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+        out.extend(after.iter().flat_map(|word| word.to_le_bytes()));
         return;
     }
     // Both are below 32, or the whole block would have been shorter.
     out.extend([&set, &cleared].map(|bits| u8::try_from(bits.len()).expect("few bits changed")));
-    set.iter().chain(&cleared).for_each(|bit| out.extend_from_slice(&bit.to_le_bytes()));
+    out.extend(set.iter().chain(&cleared).flat_map(|bit| bit.to_le_bytes()));
 }
 
 /// Reads the version and what kind of change it is.

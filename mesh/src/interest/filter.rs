@@ -21,6 +21,9 @@ pub(super) const CLASS_MIN: u8 = 2;
 /// Bits that are tried for how many are set for each topic.
 const BITS_TRIED: std::ops::RangeInclusive<u32> = 4..=9;
 
+/// A block is never made for as many topics as it has bits.
+const LOAD_MAX: u32 = 512;
+
 /// One block.
 pub type Block = [u64; WORDS];
 
@@ -49,7 +52,7 @@ impl Sizing {
     /// For a rate of false positives: the number of bits that allows most topics in a block.
     pub fn new(fpr: f64) -> Self {
         let fits = |bits: u32| {
-            let load = (1..BLOCK_BITS as u32).take_while(|load| expected_fpr(*load, bits) <= fpr).last();
+            let load = (1..LOAD_MAX).take_while(|load| expected_fpr(*load, bits) <= fpr).last();
             load.map(|load| Self { bits: u8::try_from(bits).unwrap_or(8), load })
         };
         let best = BITS_TRIED.filter_map(fits).max_by_key(|sizing| sizing.load);
@@ -112,7 +115,8 @@ impl Filter {
     /// The block that a topic with this hash belongs to.
     pub fn block_of(&self, hash: u64) -> usize {
         // The class's bits from the top, so that a filter of twice the size splits each block in two.
-        if self.class == 0 { 0 } else { (hash >> (64 - self.class)) as usize }
+        let block = if self.class == 0 { 0 } else { hash >> (64 - self.class) };
+        usize::try_from(block).expect("there are at most 2^22 blocks")
     }
 
     /// A block.
@@ -185,8 +189,9 @@ impl Filter {
 /// The hash of a topic. Most ids are hashes already, but a topic whose name is a UUID has that as its id; whoever
 /// may choose names can make some fall on one block, which costs forwards in vain and nothing else.
 pub(super) fn topic_hash(topic: TopicId) -> u64 {
-    let [high, low] = [(topic.0 >> 64) as u64, topic.0 as u64];
-    mix(mix(high) ^ low)
+    let bytes = topic.0.to_be_bytes();
+    let halves = bytes.as_chunks::<8>().0.iter().map(|half| u64::from_be_bytes(*half));
+    halves.fold(0, |hash, half| mix(hash ^ half))
 }
 
 /// The bits of a topic within its block: nine bits of a hash for each, so seven for each hash.
@@ -195,7 +200,7 @@ pub(super) fn positions(hash: u64, bits: u8) -> impl Iterator<Item = usize> {
     let mut word = 0;
     (0..u64::from(bits)).map(move |i| {
         word = if i % PER_HASH == 0 { mix(hash ^ (i + 1)) } else { word >> 9 };
-        word as usize % BLOCK_BITS
+        usize::try_from(word % BLOCK_BITS as u64).expect("a block has 512 bits")
     })
 }
 

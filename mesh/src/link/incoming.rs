@@ -33,7 +33,7 @@ pub struct Incoming {
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
-    /// It and others after it that had waited are ready, in order: see [`Incoming::next`].
+    /// It and others after it that had waited are ready, in order: see [`Incoming::pop`].
     Ready,
     /// It waits for one before it.
     Early,
@@ -64,7 +64,7 @@ impl Incoming {
     }
 
     /// The next batch in order, if it is there.
-    pub fn next(&mut self) -> Option<(u64, Bytes)> {
+    pub fn pop(&mut self) -> Option<(u64, Bytes)> {
         let frames = self.early.remove(&(self.handed_out + 1))?;
         self.handed_out += 1;
         Some((self.handed_out, frames))
@@ -178,7 +178,7 @@ mod tests {
     const WINDOW: usize = 8;
 
     fn numbers(incoming: &mut Incoming) -> Vec<u64> {
-        std::iter::from_fn(|| incoming.next().map(|(number, _)| number)).collect()
+        std::iter::from_fn(|| incoming.pop().map(|(number, _)| number)).collect()
     }
 
     fn settled(incoming: &mut Incoming, now: Duration) -> Vec<u64> {

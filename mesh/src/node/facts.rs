@@ -15,7 +15,7 @@ impl Node {
         };
         let news = self.facts.insert(fact, now.unix_ms);
         if news {
-            self.to_all(&frame, 0);
+            self.tell_all(&frame, 0);
         }
         news
     }

@@ -80,7 +80,7 @@ impl Node {
     pub(super) fn hand_out(&mut self, now: Now, id: NodeId) {
         let mut progress = false;
         while let Some(peer) = self.peers.get_mut(&id) {
-            let Some((number, batch)) = peer.incoming.next() else {
+            let Some((number, batch)) = peer.incoming.pop() else {
                 peer.incoming.settle(now.elapsed, progress);
                 break;
             };

@@ -105,7 +105,7 @@ impl Node {
             peer.hellos = 0;
             peer.hello_at = peer.hello_at.min(now.elapsed);
         }
-        self.locate(now, sender.id, hello.reached);
+        self.locate(now, sender.id, hello.reached.as_ref());
         self.heard(now, sender);
         self.schedule(sender.id);
     }
@@ -227,11 +227,11 @@ impl Node {
 
     /// Finds the link to an instance: the address at which it says it is reached, one that it advertises and that is
     /// dialled already, or a new one.
-    fn locate(&mut self, now: Now, id: NodeId, reached: Option<Address>) {
+    fn locate(&mut self, now: Now, id: NodeId, reached: Option<&Address>) {
         let Some(peer) = self.peers.get(&id) else { return };
         let advertised = peer.addresses.clone();
         let mut found = self.targets.values().any(|target| target.id == Some(id));
-        for address in reached.iter().chain(&advertised) {
+        for address in reached.into_iter().chain(&advertised) {
             if let Some(target) = self.targets.get_mut(address) {
                 target.id = Some(id);
                 found = true;

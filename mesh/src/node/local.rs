@@ -36,12 +36,12 @@ impl Node {
             let version = self.interest.version();
             let mut frame = Vec::new();
             Frame::Interest(delta.into()).encode(&mut frame);
-            self.to_all(&frame.into(), version);
+            self.tell_all(&frame.into(), version);
         }
     }
 
     /// Queues a frame of the mesh's own for all peers.
-    pub(super) fn to_all(&mut self, frame: &Bytes, version: u64) {
+    pub(super) fn tell_all(&mut self, frame: &Bytes, version: u64) {
         let live: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.live).map(|(id, _)| *id).collect();
         for id in live {
             if let Some(peer) = self.peers.get_mut(&id) {

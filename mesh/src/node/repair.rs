@@ -143,11 +143,11 @@ impl Node {
     pub(super) fn compare(&mut self, now: Now, id: NodeId) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.live) else { return };
         let (taken, known) = peer.incoming.progress();
-        if let Some(summary) = peer.summary.take_if(|_| !peer.asking.interest && taken >= known) {
-            if let Some(question) = peer.interest.compare(&summary) {
-                peer.asking.interest = true;
-                self.request_of(now, id, What::Interest, &Request::Interest(question.into()));
-            }
+        if let Some(summary) = peer.summary.take_if(|_| !peer.asking.interest && taken >= known)
+            && let Some(question) = peer.interest.compare(&summary)
+        {
+            peer.asking.interest = true;
+            self.request_of(now, id, What::Interest, &Request::Interest(question.into()));
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.facts_differ && !peer.asking.facts && taken >= known {

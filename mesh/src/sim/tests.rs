@@ -93,7 +93,7 @@ fn after_crashes_and_partitions_everybody_knows_everybody() {
                     let time = world.random.time(SECOND * 5);
                     work(&mut world, time, 30);
                     // The clock may have been set back meanwhile.
-                    let skew = world.random.next() % 5_000;
+                    let skew = world.random.number() % 5_000;
                     world.start(a, &[0, b], skew);
                 }
                 // One direction only, as often as not.

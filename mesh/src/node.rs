@@ -233,6 +233,8 @@ pub struct Node {
     pending: BTreeMap<u64, Pending>,
     next_tag: u64,
     epochs: u32,
+    /// When changes of the interest were last announced.
+    announced_at: Option<Duration>,
     live: usize,
     counters: Counters,
     effects: Vec<Effect>,
@@ -255,6 +257,7 @@ impl Node {
             pending: BTreeMap::new(),
             next_tag: 1,
             epochs: 0,
+            announced_at: None,
             live: 0,
             counters: Counters::default(),
             effects: Vec::new(),
@@ -279,7 +282,7 @@ impl Node {
 
     /// Does what is due. To be called after other methods, and at [`next_wake`](Self::next_wake).
     pub fn flush(&mut self, now: Now) {
-        self.announce_interest();
+        self.announce_interest(now);
         if self.targets_due <= now.elapsed {
             self.greet_targets(now);
         }
@@ -294,7 +297,9 @@ impl Node {
 
     /// When [`flush`](Self::flush) has something to do again, in elapsed time.
     pub fn next_wake(&self) -> Duration {
-        self.timers.first().map_or(self.targets_due, |(due, _)| self.targets_due.min(*due))
+        let timer = self.timers.first().map(|(due, _)| *due);
+        let due = [timer, self.announcement_due()].into_iter().flatten().min();
+        due.map_or(self.targets_due, |due| due.min(self.targets_due))
     }
 
     /// How many batches may be on their way to one peer, so that those of all peers fit into an inbox.

@@ -1,10 +1,10 @@
 //! The interest of this instance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     delta,
-    filter::{Block, Filter, Sizing, block_with, topic_hash},
+    filter::{BLOCK_BYTES, Block, Filter, LEAF_BLOCKS, Sizing, block_with, topic_hash},
 };
 use crate::{identity::TopicId, merkle::Question, wire::Malformed};
 
@@ -26,7 +26,11 @@ pub struct Own {
     version: u64,
     /// Blocks that differ from what has been announced, as they were then.
     before: BTreeMap<u32, Block>,
+    /// The same blocks in the order of their first change, in which they are announced.
+    order: VecDeque<u32>,
     resized: bool,
+    /// Somebody may wait for a change to be known.
+    urgent: bool,
 }
 
 /// What an interest is at one moment, to be compared.
@@ -60,7 +64,9 @@ impl Own {
             topics: 0,
             version: 0,
             before: BTreeMap::new(),
+            order: VecDeque::new(),
             resized: false,
+            urgent: false,
         }
     }
 
@@ -74,13 +80,16 @@ impl Own {
         self.members[index].push(hash);
         if class > self.filter.class() {
             self.resize(class);
+            self.urgent = true;
             return true;
         }
         let bits = block_with(&[hash], self.sizing.bits);
         let present = *self.filter.block(index).expect("a hash has a block");
         self.change(index, std::array::from_fn(|i| present[i] | bits[i]));
         let known = if self.resized { None } else { self.before.get(&to_u32(index)).or(Some(&present)) };
-        known.is_none_or(|known| (0..bits.len()).any(|i| bits[i] & !known[i] != 0))
+        let news = known.is_none_or(|known| (0..bits.len()).any(|i| bits[i] & !known[i] != 0));
+        self.urgent |= news;
+        news
     }
 
     /// A topic has no subscribers any more. One that was not inserted is ignored.
@@ -112,6 +121,16 @@ impl Own {
         self.version
     }
 
+    /// Whether there is something to be announced.
+    pub fn is_pending(&self) -> bool {
+        self.resized || !self.before.is_empty()
+    }
+
+    /// Whether events may be missed until it is announced. What was only taken out costs forwards in vain.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     /// The version that will have everything up to now.
     pub fn pending_version(&self) -> u64 {
         let deltas = if self.resized { 1 } else { self.before.len().div_ceil(DELTA_BLOCKS) };
@@ -124,23 +143,24 @@ impl Own {
             // Blocks that changed between the resizing and now.
             let changed = std::mem::take(&mut self.before);
             changed.keys().for_each(|index| self.filter.rehash(*index as usize));
+            self.order.clear();
+            self.urgent = false;
             self.version += 1;
             return Some(delta::resized(self.version));
         }
         if self.before.is_empty() {
             return None;
         }
-        let first_left = self.before.keys().nth(DELTA_BLOCKS).copied();
-        let rest = first_left.map(|first| self.before.split_off(&first));
-        let taken = std::mem::replace(&mut self.before, rest.unwrap_or_default());
         self.version += 1;
         let mut out = Vec::new();
         delta::begin(self.version, &mut out);
-        for (index, before) in &taken {
-            let after = self.filter.block(*index as usize).expect("a changed block is there");
-            delta::add(*index, before, after, &mut out);
+        for index in self.order.drain(..self.order.len().min(DELTA_BLOCKS)) {
+            let before = self.before.remove(&index).expect("a block that changed is noted as it was");
+            let after = self.filter.block(index as usize).expect("a changed block is there");
+            delta::add(index, &before, after, &mut out);
+            self.filter.rehash(index as usize);
         }
-        taken.keys().for_each(|index| self.filter.rehash(*index as usize));
+        self.urgent &= !self.order.is_empty();
         Some(out)
     }
 
@@ -155,8 +175,9 @@ impl Own {
         }
     }
 
-    /// Answers another instance's question, in about `limit` bytes. Contents may be ahead of the version that is given;
-    /// changes say absolutely what is set, so applying them again does no harm.
+    /// Answers another instance's question, in about `limit` bytes, with what has been announced. If it told of more, a
+    /// topic that is taken out and put in again between two announcements, of which nobody is told, would be missing
+    /// there.
     pub fn answer(&self, question: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
         let ([class, bits], question) =
             question.split_first_chunk().ok_or(Malformed::Truncated("a question"))?;
@@ -174,7 +195,7 @@ impl Own {
             Question::Leaves(leaves) => {
                 out.push(0);
                 for leaf in leaves {
-                    let Some(bytes) = self.filter.leaf(leaf as usize).filter(|_| out.len() < limit) else {
+                    let Some(bytes) = self.leaf_as_announced(leaf).filter(|_| out.len() < limit) else {
                         break;
                     };
                     out.extend_from_slice(&leaf.to_le_bytes());
@@ -190,10 +211,24 @@ impl Own {
         &self.filter
     }
 
+    fn leaf_as_announced(&self, leaf: u32) -> Option<Vec<u8>> {
+        let mut bytes = self.filter.leaf(leaf as usize)?;
+        let first = leaf * LEAF_BLOCKS as u32;
+        for (index, block) in self.before.range(first..first + LEAF_BLOCKS as u32) {
+            let at = (index - first) as usize * BLOCK_BYTES;
+            let words = bytes[at..at + BLOCK_BYTES].chunks_exact_mut(8).zip(block);
+            words.for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
+        }
+        Some(bytes)
+    }
+
     fn change(&mut self, index: usize, block: Block) {
         let before = *self.filter.block(index).expect("a hash has a block");
         if self.filter.set_block(index, block) {
-            self.before.entry(to_u32(index)).or_insert(before);
+            self.before.entry(to_u32(index)).or_insert_with(|| {
+                self.order.push_back(to_u32(index));
+                before
+            });
         }
     }
 
@@ -207,10 +242,11 @@ impl Own {
         for (index, members) in members.iter().enumerate() {
             filter.set_block(index, block_with(members, self.sizing.bits));
         }
-        for first in (0..members.len()).step_by(super::filter::LEAF_BLOCKS) {
+        for first in (0..members.len()).step_by(LEAF_BLOCKS) {
             filter.rehash(first);
         }
         self.before.clear();
+        self.order.clear();
         (self.filter, self.members, self.resized) = (filter, members, true);
     }
 }

@@ -63,6 +63,14 @@ impl Pair {
         }
     }
 
+    fn toggle(&mut self, n: u16) {
+        if self.topics.remove(&n) {
+            self.own.remove(topic(n));
+        } else {
+            self.insert(n);
+        }
+    }
+
     fn announce(&mut self, arrives: bool) {
         let wanted = self.own.pending_version();
         while let Some(delta) = self.own.take_delta() {
@@ -80,11 +88,11 @@ impl Pair {
         let mut meanwhile = meanwhile.iter();
         while let Some(asked) = question {
             if let Some(n) = meanwhile.next() {
-                self.insert(*n);
+                self.toggle(*n);
             }
             let answer = self.own.answer(&asked, 2_000).unwrap();
             if let Some(n) = meanwhile.next() {
-                self.insert(*n);
+                self.toggle(*n);
                 self.announce(true);
             }
             question = self.theirs.absorb(&answer).unwrap();
@@ -190,4 +198,44 @@ fn what_changes_between_a_resizing_and_its_announcement_is_known_too() {
     assert_eq!(pair.theirs.version(), Some(pair.own.version()));
     assert_eq!(pair.theirs.filter().unwrap().tree().root(), pair.own.filter().tree().root());
     assert_eq!(pair.theirs.compare(&pair.own.summary()), None);
+}
+
+#[test]
+fn a_topic_is_in_the_version_that_was_named_whatever_comes_after_it() {
+    let mut own = Own::new(1_000_000, 0.01);
+    (0..60_000).for_each(|n| {
+        own.insert(topic(n));
+    });
+    while own.take_delta().is_some() {}
+    let mut theirs = Theirs::unknown();
+    let mut question = theirs.compare(&own.summary());
+    while let Some(asked) = question {
+        question = theirs.absorb(&own.answer(&asked, 1 << 18).unwrap()).unwrap();
+    }
+    // Fits into one change, but blocks before and after it change as well, in more than one.
+    let first = (60_000..61_000).map(topic).find(|t| !own.filter().may_contain(*t)).unwrap();
+    assert!(own.insert(first));
+    let named = own.pending_version();
+    (61_000..65_000).for_each(|n| {
+        own.insert(topic(n));
+    });
+    assert!(own.pending_version() > named && own.is_urgent());
+    while own.version() < named {
+        theirs.apply_delta(&own.take_delta().unwrap()).unwrap();
+    }
+    assert_eq!(theirs.version(), Some(named));
+    assert!(theirs.may_contain(first));
+}
+
+#[test]
+fn a_topic_that_comes_back_before_it_was_said_to_be_gone_is_not_missed() {
+    let mut pair = Pair::new();
+    (0..100).for_each(|n| pair.insert(n));
+    pair.announce(false);
+    let question = pair.theirs.compare(&pair.own.summary()).unwrap();
+    pair.own.remove(topic(7));
+    let question = pair.theirs.absorb(&pair.own.answer(&question, 100_000).unwrap()).unwrap();
+    assert_eq!((question, pair.theirs.version()), (None, Some(pair.own.version())));
+    assert!(!pair.own.insert(topic(7)), "nobody has to be told");
+    assert!(pair.theirs.may_contain(topic(7)));
 }

@@ -17,6 +17,8 @@ use crate::{
 
 /// Changes that are kept while the filter is being fetched. With more the next comparison begins anew.
 const KEPT_MAX: usize = 256;
+/// Bytes of them: changes of ever more topics than that are better fetched with the filter.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -180,7 +182,8 @@ impl Theirs {
 
     fn keep(&mut self, version: u64, bytes: &[u8]) {
         let is_next = self.kept.back().is_none_or(|(last, _)| version == last + 1);
-        if !is_next || self.kept.len() >= KEPT_MAX {
+        let kept: usize = self.kept.iter().map(|(_, bytes)| bytes.len()).sum();
+        if !is_next || self.kept.len() >= KEPT_MAX || kept + bytes.len() > KEPT_BYTES_MAX {
             self.kept.clear();
             self.fetch = None;
         }

@@ -1,9 +1,14 @@
 //! What changes here and others have to know.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Node;
-use crate::{identity::TopicId, wire::Frame};
+use crate::{Now, identity::TopicId, wire::Frame};
+
+/// With an acknowledgement for each, about 0.5 MB a second in either direction.
+const ANNOUNCED_PER_SECOND: u32 = 1_000;
 
 // === impl Node ===
 
@@ -30,8 +35,22 @@ impl Node {
         live.map(|peer| peer.knows).min().unwrap_or(u64::MAX)
     }
 
-    /// Queues what has changed in the interest for all peers.
-    pub(super) fn announce_interest(&mut self) {
+    /// When what has changed in the interest is to be announced. A lone subscription is announced at once; many together,
+    /// so that announcements stay below [`ANNOUNCED_PER_SECOND`] messages, whatever the number of peers. What
+    /// nobody waits for goes with it, or by itself once in a heartbeat.
+    pub(super) fn announcement_due(&self) -> Option<Duration> {
+        let pause =
+            Duration::from_secs(1) * u32::try_from(self.live).unwrap_or(u32::MAX) / ANNOUNCED_PER_SECOND;
+        let pause = if self.interest.is_urgent() { pause } else { pause.max(self.settings.heartbeat) };
+        self.interest.is_pending().then(|| self.announced_at.map_or(Duration::ZERO, |at| at + pause))
+    }
+
+    /// Queues what has changed in the interest for all peers, if that is due.
+    pub(super) fn announce_interest(&mut self, now: Now) {
+        if self.announcement_due().is_none_or(|due| due > now.elapsed) {
+            return;
+        }
+        self.announced_at = Some(now.elapsed);
         while let Some(delta) = self.interest.take_delta() {
             let version = self.interest.version();
             let mut frame = Vec::new();

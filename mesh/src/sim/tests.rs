@@ -183,10 +183,13 @@ fn a_peer_that_takes_nothing_costs_a_bounded_queue_and_nobody_else() {
 
 #[test]
 fn a_subscription_that_changes_no_bit_waits_for_those_that_did() {
-    let mut world = cluster(8, 2, Faults::none());
+    let slow = Faults { delay: Duration::from_millis(20), ..Faults::none() };
+    let mut world = cluster(8, 2, slow);
     for n in 0..100 {
         world.subscribe(0, topic(n));
+        world.run(Duration::from_micros(100));
     }
+    world.run(Duration::from_millis(2));
     let (version, known) = {
         let node = world.node(0).unwrap();
         let taken_for_one = (100..).find(|n| node.interest().filter().may_contain(topic(*n))).unwrap();

@@ -125,14 +125,14 @@ fn measure(way: Way, send: impl FnOnce(&mut dyn Sender) -> Result<u64>) -> Resul
         Way::Nng => Box::new(nng::Out::connect(port, back)?),
         Way::Mesh | Way::Sealed => Box::new(node::Out::connect(way, port, back)?),
     };
-    let sent = send(&mut *sender)?;
+    let total = send(&mut *sender)?;
     sender.finish()?;
     let outcome = peer.outcome()?;
-    if outcome.received == sent && outcome.disorder == 0 {
+    if outcome.received == total && outcome.disorder == 0 {
         return Ok(outcome);
     }
     let (received, disorder) = (outcome.received, outcome.disorder);
-    Err(BenchError::Mismatch(format!("{way:?}: {sent} sent, {received} received, {disorder} out of order")))
+    Err(BenchError::Mismatch(format!("{way:?}: {total} sent, {received} received, {disorder} out of order")))
 }
 
 /// Sends one event at a time at the rate.

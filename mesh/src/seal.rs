@@ -224,26 +224,23 @@ impl Opener {
         self.clock += 1;
         let (keyring, clock) = (&self.keyring, self.clock);
         let unlock = || keyring.opens_with(key_id, head.sender, head.receiver, head.session, channel);
-        match self.senders.get_mut(&origin) {
-            Some(known) => {
-                known.window.check(head.number)?;
-                if let Some(key) = &known.key {
-                    key.open(head.number, HEAD_BYTES, message)?;
-                }
-                known.window.note(head.number);
-                known.at = clock;
+        if let Some(known) = self.senders.get_mut(&origin) {
+            known.window.check(head.number)?;
+            if let Some(key) = &known.key {
+                key.open(head.number, HEAD_BYTES, message)?;
             }
-            None => {
-                let key = unlock();
-                if let Some(key) = &key {
-                    key.open(head.number, HEAD_BYTES, message)?;
-                }
-                let mut window = Window::default();
-                window.check(head.number)?;
-                window.note(head.number);
-                self.make_room();
-                self.senders.insert(origin, Heard { key, window, at: clock });
+            known.window.note(head.number);
+            known.at = clock;
+        } else {
+            let key = unlock();
+            if let Some(key) = &key {
+                key.open(head.number, HEAD_BYTES, message)?;
             }
+            let mut window = Window::default();
+            window.check(head.number)?;
+            window.note(head.number);
+            self.make_room();
+            self.senders.insert(origin, Heard { key, window, at: clock });
         }
         message.drain(..HEAD_BYTES);
         Ok(head)

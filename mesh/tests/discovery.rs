@@ -1,5 +1,7 @@
 //! Discovery by a DNS server of another make, on this machine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,

@@ -1,5 +1,7 @@
 //! Real sockets on this machine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::{
     io::Write as _,
     net::{TcpListener, TcpStream},
@@ -80,10 +82,10 @@ async fn a_link_comes_up_again_after_its_peer_did() {
     let (sender, mut events) = start(&a);
     sender.dial(&b).unwrap();
     for _ in 0..5 {
-        let (receiver, mut received) = start(&b);
+        let (receiver, mut messages) = start(&b);
         until_up(&mut events).await;
         assert!(sender.send(&b, b"again"));
-        assert!(matches!(next(&mut received).await, Event::Message(message) if message == b"again"));
+        assert!(matches!(next(&mut messages).await, Event::Message(message) if message == b"again"));
         drop(receiver);
         assert!(matches!(next(&mut events).await, Event::Down(address) if address == b));
     }
@@ -147,8 +149,8 @@ async fn strangers_at_the_ports_do_no_harm() {
     let resident = resident_kib();
     let ports = [b.as_str().to_owned(), b.control()];
     let mut noise = 1_u64;
-    for n in 0..10_000_u64 {
-        let port = ports[n as usize % 2].trim_start_matches("tcp://");
+    for n in 0..10_000_usize {
+        let port = ports[n % 2].trim_start_matches("tcp://");
         let Ok(mut stream) = TcpStream::connect(port) else { continue };
         let mut bytes = Vec::new();
         if n % 3 > 0 {

@@ -82,7 +82,9 @@ impl Sender for Out {
             std::thread::park_timeout(Duration::from_millis(100));
         }
         let mut message = Message::with_capacity(size_of_val(events));
-        events.iter().for_each(|event| message.push_back(&event.0));
+        for event in events {
+            message.push_back(&event.0);
+        }
         self.socket.try_send(message).map_err(|(_, error)| failed_by(error))?;
         self.sent += 1;
         Ok(())

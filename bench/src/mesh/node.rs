@@ -266,7 +266,7 @@ fn settings(name: &str, own: Address) -> node::Settings {
         heartbeat: Duration::from_secs(1),
         peer_timeout: Duration::from_secs(3),
         gossip: Duration::from_secs(30),
-        forget_after: Duration::from_secs(60),
+        forget_after: Duration::from_mins(1),
         link: Bounds {
             queue_events: 2 * QUEUE,
             queue_bytes: 64 << 20,

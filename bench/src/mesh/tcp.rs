@@ -27,7 +27,9 @@ impl Sender for Out {
     fn send(&mut self, events: &[Stamped]) -> Result<()> {
         self.message.clear();
         self.message.extend_from_slice(&[0; 4]);
-        events.iter().for_each(|event| self.message.extend_from_slice(&event.0));
+        for event in events {
+            self.message.extend_from_slice(&event.0);
+        }
         let len = u32::try_from(self.message.len() - 4).expect("a message is far smaller than 4 GiB");
         self.message[..4].copy_from_slice(&len.to_le_bytes());
         self.stream.write_all(&self.message).doing(|| "sending over TCP".into())

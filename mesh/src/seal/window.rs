@@ -1,4 +1,4 @@
-//! Which numbers of a sender have been seen (as RFC 6479 does for IPsec).
+//! Which numbers of a sender have been seen (as RFC 6479 does for `IPsec`).
 
 use super::Refused;
 

@@ -40,13 +40,13 @@ impl Link {
         let socket = Socket::new(Protocol::Pub0).map_err(failed)?;
         socket.set_opt::<SendBufferSize>(QUEUE).map_err(failed)?;
         let changes = Arc::new(AtomicU64::new(0));
-        let (counter, changed) = (Arc::clone(&changes), Arc::clone(&shared.changed));
+        let (counter, bell) = (Arc::clone(&changes), Arc::clone(&shared.changed));
         socket
             .pipe_notify(move |_, event| {
                 // With one dialler there is one pipe at a time, so these alternate.
                 if matches!(event, PipeEvent::AddPost | PipeEvent::RemovePost) {
                     counter.fetch_add(1, Ordering::SeqCst);
-                    changed.notify_one();
+                    bell.notify_one();
                 }
             })
             .map_err(failed)?;

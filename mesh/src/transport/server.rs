@@ -50,7 +50,9 @@ impl Server {
             let failed = |source| TransportError::Listen { address: address.clone(), source };
             socket.listen(&address).map_err(failed)?;
         }
-        workers.iter().for_each(|worker| worker.next());
+        for worker in &workers {
+            worker.next();
+        }
         Ok(Self { socket, workers })
     }
 }

@@ -142,7 +142,9 @@ impl Own {
         if std::mem::take(&mut self.resized) {
             // Blocks that changed between the resizing and now.
             let changed = std::mem::take(&mut self.before);
-            changed.keys().for_each(|index| self.filter.rehash(*index as usize));
+            for index in changed.keys() {
+                self.filter.rehash(*index as usize);
+            }
             self.order.clear();
             self.urgent = false;
             self.version += 1;
@@ -213,8 +215,9 @@ impl Own {
 
     fn leaf_as_announced(&self, leaf: u32) -> Option<Vec<u8>> {
         let mut bytes = self.filter.leaf(leaf as usize)?;
-        let first = leaf * LEAF_BLOCKS as u32;
-        for (index, block) in self.before.range(first..first + LEAF_BLOCKS as u32) {
+        let blocks = to_u32(LEAF_BLOCKS);
+        let first = leaf * blocks;
+        for (index, block) in self.before.range(first..first + blocks) {
             let at = (index - first) as usize * BLOCK_BYTES;
             let words = bytes[at..at + BLOCK_BYTES].chunks_exact_mut(8).zip(block);
             words.for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));

@@ -55,7 +55,7 @@ impl Pair {
         }
     }
 
-    fn remove(&mut self, which: &prop::sample::Index) {
+    fn remove(&mut self, which: prop::sample::Index) {
         if !self.topics.is_empty() {
             let n = *self.topics.iter().nth(which.index(self.topics.len())).unwrap();
             self.topics.remove(&n);
@@ -118,7 +118,7 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Insert(n) => pair.insert(*n),
-                Step::Remove(which) => pair.remove(which),
+                Step::Remove(which) => pair.remove(*which),
                 Step::Announce(arrives) => pair.announce(*arrives),
                 Step::Compare(meanwhile) => pair.compare(meanwhile),
             }

@@ -24,13 +24,13 @@ pub struct Discovery {
     /// The DNS servers to ask, with their ports. Without any, those of `/etc/resolv.conf`.
     #[schemars(with = "Vec<String>", extend("examples" = [["10.96.0.10:53"]], "items" = texts("ip-port")))]
     pub dns_servers: Vec<SocketAddr>,
-    /// The Service whose EndpointSlices list the instances, in Kubernetes.
+    /// The Service whose `EndpointSlices` list the instances, in Kubernetes.
     #[schemars(length(min = 1, max = 63), extend("examples" = ["revenprox-mesh"]))]
     pub kubernetes_service: Option<String>,
     /// Its namespace. Without it, the one of this pod.
     #[schemars(length(min = 1, max = 63), extend("examples" = ["default"]))]
     pub kubernetes_namespace: Option<String>,
-    /// The name of the port in the EndpointSlices.
+    /// The name of the port in the `EndpointSlices`.
     #[schemars(length(min = 1, max = 63))]
     pub kubernetes_port: String,
 }

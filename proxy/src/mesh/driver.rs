@@ -214,20 +214,14 @@ impl Driver {
         match effect {
             Effect::PeerUp { name, .. } => tracing::info!(peer = name, "a peer is there"),
             Effect::PeerDown { name, why, .. } => tracing::info!(peer = name, ?why, "a peer is gone"),
-            Effect::Lost { from, count, why } => {
-                if self.may_warn("lost") {
-                    tracing::warn!(peer = %from, count, ?why, "events of a peer were lost");
-                }
+            Effect::Lost { from, count, why } if self.may_warn("lost") => {
+                tracing::warn!(peer = %from, count, ?why, "events of a peer were lost");
             }
-            Effect::NameClash => {
-                if self.may_warn("name") {
-                    tracing::error!("another instance has the same proxy_id; give each its own");
-                }
+            Effect::NameClash if self.may_warn("name") => {
+                tracing::error!("another instance has the same proxy_id; give each its own");
             }
-            Effect::Refused { from, why } => {
-                if self.may_warn("refused") {
-                    tracing::warn!(peer = %from, %why, "a message of a peer was refused");
-                }
+            Effect::Refused { from, why } if self.may_warn("refused") => {
+                tracing::warn!(peer = %from, %why, "a message of a peer was refused");
             }
             _ => {}
         }

@@ -20,6 +20,14 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
         "Since the peer that has been silent for longest was heard",
         silent,
     );
+    traffic(all, r);
+    events(all, r, remote);
+    faults(all, r);
+    state(all, r);
+    peers(all, &r.peers);
+}
+
+fn traffic(all: &mut Families, r: &mesh::Reading) {
     let batches = r.node.batches_sent + r.node.batches_resent;
     all.counter(
         "revenprox_sync_messages_sent_total",
@@ -37,6 +45,9 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
         "Bytes received on the inbox",
         r.transport.received_bytes,
     );
+}
+
+fn events(all: &mut Families, r: &mesh::Reading, remote: &RemoteReading) {
     all.counter(
         "revenprox_mesh_events_forwarded_total",
         "Events queued for other instances",
@@ -62,6 +73,9 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
         "Events that other instances did not get because they do not keep up",
         r.node.events_dropped,
     );
+}
+
+fn faults(all: &mut Families, r: &mesh::Reading) {
     all.counters(
         "revenprox_mesh_lost_total",
         "What other instances sent and will not come, as events that they dropped or batches lost on the way",
@@ -88,6 +102,9 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
         "Questions to other instances that were not answered in time, or not sent because too many waited",
         r.transport.requests_failed + r.transport.requests_refused,
     );
+}
+
+fn state(all: &mut Families, r: &mesh::Reading) {
     all.gauge(
         "revenprox_mesh_batches_waiting",
         "Batches that wait because delivery here is behind",
@@ -112,7 +129,6 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
         "Addresses that were not taken because they were too many or none",
         found.refused,
     );
-    peers(all, &r.peers);
 }
 
 fn peers(all: &mut Families, peers: &[PeerView]) {

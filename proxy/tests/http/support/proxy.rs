@@ -183,16 +183,16 @@ impl Proxy {
         Stream::begin(client)
     }
 
-    /// A metric, summed over its labels.
+    /// A metric of whole numbers, summed over its labels.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics", "").body;
         let values = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let is_it =
                 series.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
-            is_it.then(|| value.parse::<f64>().unwrap())
+            is_it.then(|| value.parse::<u64>().unwrap())
         });
-        values.sum::<f64>() as u64
+        values.sum()
     }
 
     /// Subscribers, as `/health` counts them.

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use revenprox_mesh::interest::Sizing;
+use revenprox_mesh::node::Node;
 use revenprox_mesh::sim::Random;
 
 use self::cluster::{Cluster, Forwards, Joined, RATE};
@@ -46,13 +47,16 @@ pub(crate) struct SimulateArgs {
     memory_gib: usize,
 }
 
+/// What a row of the table shows of an outcome.
+type Cell<'a> = Box<dyn Fn(&Outcome) -> String + 'a>;
+
 struct Outcome {
     instances: usize,
     /// The cluster had only one subscriber of so many.
     divided_by: usize,
-    topics: f64,
+    topics: usize,
     filter: usize,
-    copies: f64,
+    copies: usize,
     sent: (f64, f64),
     started: Duration,
     joined: Joined,
@@ -93,12 +97,12 @@ fn simulate(args: &SimulateArgs, instances: usize, memory: usize) -> Result<Outc
     let forwards = cluster.publish(args.events);
     let copies = cluster.copies();
     let (joined, copies, sampled) = match full {
-        None => (joined, copies, sample(&cluster, &mut random)),
+        None => (joined, copies, sample(&cluster, args.topics, &mut random)),
         Some(full) => {
             drop(cluster);
             let (joined, star) = cluster::join_star(args.seed, full)?;
-            let copies = star.world.node(instances - 1).map_or(0, |node| node.copies_bytes());
-            (joined, copies as f64, sample(&star, &mut random))
+            let copies = star.world.node(instances - 1).map_or(0, Node::copies_bytes);
+            (joined, copies, sample(&star, args.topics, &mut random))
         }
     };
     let outcome =
@@ -107,9 +111,11 @@ fn simulate(args: &SimulateArgs, instances: usize, memory: usize) -> Result<Outc
 }
 
 /// How often a topic without subscribers at an instance is in its filter all the same.
-fn sample(cluster: &Cluster, random: &mut Random) -> f64 {
+fn sample(cluster: &Cluster, topics: u32, random: &mut Random) -> f64 {
     let (mut tried, mut wrong) = (0_u64, 0_u64);
-    for _ in 0..20_000_000 / cluster.world.len() {
+    // More would only look at the same topics again.
+    let picks = (20_000_000 / cluster.world.len()).min(10 * topics as usize);
+    for _ in 0..picks {
         let (topic, has) = cluster.population.pick(random);
         for (index, _) in has.iter().enumerate().filter(|(_, has)| !**has) {
             let Some(node) = cluster.world.node(index) else { continue };
@@ -120,8 +126,8 @@ fn sample(cluster: &Cluster, random: &mut Random) -> f64 {
     wrong as f64 / tried.max(1) as f64
 }
 
-fn filter_bytes(topics: f64) -> usize {
-    64 << Sizing::new(FPR).class_for(topics as usize)
+fn filter_bytes(topics: usize) -> usize {
+    64 << Sizing::new(FPR).class_for(topics)
 }
 
 /// By how much the subscribers have to be fewer, so that all copies of all filters fit.
@@ -133,12 +139,15 @@ fn render(args: &SimulateArgs, outcomes: &[Outcome]) -> String {
     let share = |part: f64, whole: f64| 100.0 * part / whole.max(1.0);
     let ms = |time: Duration| format!("{}", time.as_millis());
     let rate = RATE as f64;
-    type Cell<'a> = Box<dyn Fn(&Outcome) -> String + 'a>;
     let rows: Vec<(&str, &str, Cell<'_>)> = vec![
         ("instances", "", Box::new(|o| o.instances.to_string())),
-        ("topics with subscribers at one", "", Box::new(|o| format!("{:.0}", o.topics))),
+        ("topics with subscribers at one", "", Box::new(|o| o.topics.to_string())),
         ("its filter", "KiB", Box::new(|o| (o.filter / 1024).to_string())),
-        ("filters of others at one", "MiB", Box::new(|o| format!("{:.1}", o.copies / f64::from(1 << 20)))),
+        (
+            "filters of others at one",
+            "MiB",
+            Box::new(|o| format!("{:.1}", o.copies as f64 / f64::from(1 << 20))),
+        ),
         ("state sent by one, mean", "kB/s", Box::new(|o| format!("{:.1}", o.sent.0 / 1e3))),
         ("state sent by one, most", "kB/s", Box::new(|o| format!("{:.1}", o.sent.1 / 1e3))),
         ("of 1 Gbit/s, most", "%", Box::new(|o| format!("{:.3}", share(o.sent.1, rate)))),
@@ -201,6 +210,6 @@ mod tests {
 
         let divided = simulate(&args, 5, 5 * 4 * full.filter / 2).unwrap();
         assert_eq!((divided.divided_by, divided.forwards.wrong), (2, 0));
-        assert!(divided.copies as usize >= full.filter * 4, "the filters are those of all subscribers");
+        assert!(divided.copies >= full.filter * 4, "the filters are those of all subscribers");
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Result, failed};
 pub(crate) const RATE: u64 = 125_000_000;
 
 /// What does not happen within this time is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A cluster of which the last instance is not started at first.
 pub(crate) struct Cluster {
@@ -114,10 +114,10 @@ impl Cluster {
     }
 
     /// Bytes of the filters of others that an instance holds, on average.
-    pub(crate) fn copies(&self) -> f64 {
+    pub(crate) fn copies(&self) -> usize {
         let instances = self.world.len();
         let nodes = (0..instances).filter_map(|index| self.world.node(index));
-        nodes.map(Node::copies_bytes).sum::<usize>() as f64 / instances as f64
+        nodes.map(Node::copies_bytes).sum::<usize>() / instances
     }
 
     fn change_one(&mut self) {
@@ -150,7 +150,7 @@ impl Cluster {
             }
             self.world.run(step);
         }
-        Ok(self.world.now() - start)
+        Ok(self.world.now().saturating_sub(start))
     }
 }
 

@@ -51,8 +51,8 @@ impl Population {
     }
 
     /// How many topics have subscribers at an instance, on average.
-    pub(crate) fn mean_topics(&self) -> f64 {
-        self.counts.iter().map(HashMap::len).sum::<usize>() as f64 / self.counts.len() as f64
+    pub(crate) fn mean_topics(&self) -> usize {
+        self.counts.iter().map(HashMap::len).sum::<usize>() / self.counts.len()
     }
 
     /// A topic at random, and at which instances it has subscribers.

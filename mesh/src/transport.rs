@@ -7,6 +7,7 @@
 //!
 //! NNG calls back on threads of its own. Callbacks copy and hand on, and never wait.
 
+mod gate;
 mod inbox;
 mod link;
 mod requests;

@@ -1,6 +1,6 @@
 //! The socket that receives.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use nng::{
     Aio, AioResult, Protocol, Socket,
@@ -8,7 +8,7 @@ use nng::{
 };
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError};
+use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError, gate::Gate};
 use crate::identity::Address;
 
 /// NNG's largest receive queue, in messages.
@@ -19,6 +19,14 @@ pub(super) struct Inbox {
     socket: Socket,
     // One operation at a time: NNG 1.4 has a rare fault with more (its issue 1523).
     aio: Aio,
+    gate: Arc<Gate>,
+}
+
+/// What the callback needs to receive again.
+#[derive(Clone)]
+struct Receiver {
+    socket: Socket,
+    gate: Arc<Gate>,
 }
 
 // === impl Inbox ===
@@ -31,20 +39,23 @@ impl Inbox {
         socket.set_opt::<Subscribe>(Vec::new()).map_err(made)?;
         socket.set_opt::<RecvBufferSize>(QUEUE).map_err(made)?;
         socket.set_opt::<RecvMaxSize>(MESSAGE_BYTES_MAX).map_err(made)?;
-        let (shared, receiver) = (shared.clone(), socket.clone());
+        let gate = Arc::new(Gate::default());
+        let (shared, receiver) =
+            (shared.clone(), Receiver { socket: socket.clone(), gate: Arc::clone(&gate) });
         let aio = Aio::new(move |aio, result| receive(&aio, result, &receiver, &shared)).map_err(made)?;
         for address in addresses {
             let failed = |source| TransportError::Listen { address: address.to_string(), source };
             socket.listen(address.as_str()).map_err(failed)?;
         }
         socket.recv_async(&aio).map_err(made)?;
-        Ok(Self { socket, aio })
+        Ok(Self { socket, aio, gate })
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
         // In this order, so that no operation is under way on a socket that closes.
+        self.gate.shut();
         self.aio.cancel();
         self.aio.wait();
         self.socket.close();
@@ -53,22 +64,22 @@ impl Drop for Inbox {
 
 /// Runs on a thread of NNG's, so it does not wait: if the driver is behind, the next message stays with NNG until
 /// there is room.
-fn receive(aio: &Aio, result: AioResult, socket: &Socket, shared: &Shared) {
+fn receive(aio: &Aio, result: AioResult, receiver: &Receiver, shared: &Shared) {
     let message = match result {
         AioResult::Recv(Ok(message)) => message.as_slice().to_vec(),
         AioResult::Recv(Err(nng::Error::Closed | nng::Error::Canceled)) => return,
-        _ => return again(socket, aio),
+        _ => return receiver.again(aio),
     };
     shared.counts.received.fetch_add(1, Ordering::Relaxed);
     shared.counts.received_bytes.fetch_add(message.len() as u64, Ordering::Relaxed);
     match shared.events.try_send(Event::Message(message)) {
-        Ok(()) => again(socket, aio),
+        Ok(()) => receiver.again(aio),
         Err(TrySendError::Full(event)) => {
             shared.counts.inbox_full.fetch_add(1, Ordering::Relaxed);
-            let (events, socket, aio) = (shared.events.clone(), socket.clone(), aio.clone());
+            let (events, receiver, aio) = (shared.events.clone(), receiver.clone(), aio.clone());
             shared.runtime.spawn(async move {
                 if events.send(event).await.is_ok() {
-                    again(&socket, &aio);
+                    receiver.again(&aio);
                 }
             });
         }
@@ -76,7 +87,13 @@ fn receive(aio: &Aio, result: AioResult, socket: &Socket, shared: &Shared) {
     }
 }
 
-fn again(socket: &Socket, aio: &Aio) {
-    // This fails when the socket is closed, and then there is nothing to do.
-    let _ = socket.recv_async(aio);
+// === impl Receiver ===
+
+impl Receiver {
+    /// Waits for the next message.
+    fn again(&self, aio: &Aio) {
+        self.gate.begin(|| {
+            let _ = self.socket.recv_async(aio);
+        });
+    }
 }

@@ -11,7 +11,7 @@ use nng::{
 };
 use parking_lot::Mutex;
 
-use super::{Event, MESSAGE_BYTES_MAX, Shared, link::dial};
+use super::{Event, MESSAGE_BYTES_MAX, Shared, gate::Gate, link::dial};
 
 /// Questions to one instance that are under way at a time.
 const AT_ONCE: usize = 4;
@@ -36,12 +36,12 @@ pub(super) struct Requests {
 struct Lane {
     context: Context,
     tag: Mutex<Option<u64>>,
+    gate: Gate,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(u64, Message)>,
-    closed: bool,
 }
 
 // === impl Requests ===
@@ -75,10 +75,10 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        let mut queue = self.queue.lock();
-        queue.closed = true;
-        let waiting = std::mem::take(&mut queue.waiting);
-        drop(queue);
+        for (lane, _) in &self.lanes {
+            lane.gate.shut();
+        }
+        let waiting = std::mem::take(&mut self.queue.lock().waiting);
         for (tag, _) in waiting {
             self.shared.counts.requests_failed.fetch_add(1, Ordering::Relaxed);
             self.shared.hand_on(Event::Reply { tag, answer: Err(RequestFailed) });
@@ -95,7 +95,8 @@ impl Drop for Requests {
 
 impl Lane {
     fn new(socket: &Socket, queue: &Arc<Mutex<Queue>>, shared: &Shared) -> nng::Result<(Arc<Self>, Aio)> {
-        let lane = Arc::new(Self { context: Context::new(socket)?, tag: Mutex::new(None) });
+        let lane =
+            Arc::new(Self { context: Context::new(socket)?, tag: Mutex::new(None), gate: Gate::default() });
         let (own, queue, shared) = (Arc::clone(&lane), Arc::clone(queue), shared.clone());
         let timeout = shared.settings.request_timeout;
         let aio = Aio::new(move |aio, result| own.proceed(&aio, result, &queue, &shared))?;
@@ -109,20 +110,28 @@ impl Lane {
         if tag.is_some() {
             return false;
         }
-        let Some((next, message)) = queue.lock().waiting.pop_front() else { return false };
-        *tag = Some(next);
-        drop(tag);
-        // What cannot be sent is told to the callback.
-        let _ = self.context.send(aio, message);
-        true
+        let mut begun = false;
+        self.gate.begin(|| {
+            let Some((next, message)) = queue.lock().waiting.pop_front() else { return };
+            *tag = Some(next);
+            // What cannot be sent is told to the callback, which waits for the tag.
+            let _ = self.context.send(aio, message);
+            begun = true;
+        });
+        begun
     }
 
     /// Runs on a thread of NNG's.
     fn proceed(&self, aio: &Aio, result: AioResult, queue: &Mutex<Queue>, shared: &Shared) {
         let answer = match result {
             AioResult::Send(Ok(())) => {
-                let _ = self.context.recv(aio);
-                return;
+                let waits = self.gate.begin(|| {
+                    let _ = self.context.recv(aio);
+                });
+                if waits {
+                    return;
+                }
+                Err(RequestFailed)
             }
             AioResult::Recv(Ok(message)) => Ok(message.as_slice().to_vec()),
             _ => Err(RequestFailed),
@@ -134,8 +143,6 @@ impl Lane {
         if let Some(tag) = tag {
             shared.hand_on(Event::Reply { tag, answer });
         }
-        if !queue.lock().closed {
-            self.begin(aio, queue);
-        }
+        self.begin(aio, queue);
     }
 }

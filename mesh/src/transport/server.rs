@@ -1,9 +1,6 @@
 //! Answering others.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 use nng::{
     Aio, AioResult, Context, Message, Protocol, Socket,
@@ -11,7 +8,7 @@ use nng::{
 };
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError};
+use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError, gate::Gate};
 
 /// Questions that are answered at a time. Further ones wait with NNG.
 const AT_ONCE: usize = 8;
@@ -26,7 +23,7 @@ struct Worker {
     context: Context,
     /// Made after the worker, which its callback needs.
     aio: OnceLock<Aio>,
-    closed: AtomicBool,
+    gate: Gate,
 }
 
 /// The right to answer a question. Dropped, the question stays without an answer.
@@ -60,7 +57,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         for worker in &self.workers {
-            worker.closed.store(true, Ordering::SeqCst);
+            worker.gate.shut();
             worker.aio().cancel();
             worker.aio().wait();
         }
@@ -73,7 +70,7 @@ impl Drop for Server {
 impl Worker {
     fn start(socket: &Socket, shared: &Shared) -> nng::Result<Arc<Self>> {
         let context = Context::new(socket)?;
-        let worker = Arc::new(Self { context, aio: OnceLock::new(), closed: AtomicBool::new(false) });
+        let worker = Arc::new(Self { context, aio: OnceLock::new(), gate: Gate::default() });
         let (weak, shared) = (Arc::downgrade(&worker), shared.clone());
         let aio = Aio::new(move |_, result| {
             if let Some(worker) = weak.upgrade() {
@@ -90,9 +87,9 @@ impl Worker {
 
     /// Waits for the next question.
     fn next(&self) {
-        if !self.closed.load(Ordering::SeqCst) {
+        self.gate.begin(|| {
             let _ = self.context.recv(self.aio());
-        }
+        });
     }
 
     /// Runs on a thread of NNG's.
@@ -119,8 +116,10 @@ impl Worker {
 impl Ticket {
     /// Answers.
     pub fn reply(mut self, message: &[u8]) {
-        if let Some(worker) = self.worker.take().filter(|worker| !worker.closed.load(Ordering::SeqCst)) {
-            let _ = worker.context.send(worker.aio(), Message::from(message));
+        if let Some(worker) = self.worker.take() {
+            worker.gate.begin(|| {
+                let _ = worker.context.send(worker.aio(), Message::from(message));
+            });
         }
     }
 }

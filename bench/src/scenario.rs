@@ -4,6 +4,7 @@
 mod connect;
 mod fanout;
 mod idle;
+mod outage;
 mod replay;
 mod session;
 mod slow;
@@ -34,6 +35,8 @@ pub(crate) enum Scenario {
     Slow,
     /// All subscribers resume at once.
     Replay,
+    /// The webhook is down for a while.
+    Outage,
     /// All of them.
     All,
 }
@@ -122,6 +125,9 @@ pub(crate) fn run(args: &RunArgs) -> Report {
     }
     if wanted(Scenario::Replay) {
         replay::run(&mut context);
+    }
+    if wanted(Scenario::Outage) {
+        outage::run(&mut context);
     }
     context.report
 }

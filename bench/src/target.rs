@@ -54,6 +54,8 @@ pub(crate) enum Auth {
     LocalKey,
     /// By a webhook, whose verdict is cached.
     Webhook,
+    /// By a webhook that the scenario runs, with a breaker that tries it again after five seconds.
+    WebhookAt(SocketAddr),
 }
 
 /// What a server is started for.

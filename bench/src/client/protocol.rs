@@ -2,8 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Result, failed};
 use crate::ledger::Verdict;
 use crate::stats::Histogram;
 
@@ -114,6 +116,24 @@ pub(crate) struct SlowReport {
     pub(crate) cut: u64,
     /// Events that could still be read from their sockets.
     pub(crate) events: u64,
+}
+
+#[derive(Serialize)]
+struct Claims {
+    sub: String,
+    exp: u64,
+}
+
+// === impl Token ===
+
+impl Token {
+    /// The token of subscriber `number`, the same each time.
+    pub(crate) fn sign(&self, number: usize) -> Result<String> {
+        let claims = Claims { sub: format!("subscriber-{}-{number}", self.salt), exp: self.expires };
+        let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(self.secret.as_bytes()))
+            .map_err(|e| failed(format!("signing a token: {e}")))
+    }
 }
 
 // === impl Totals ===

@@ -5,13 +5,11 @@ use std::io::{Write, stdin, stdout};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::Signal;
-use serde::Serialize;
 
 use super::connection::{Connection, Phase, request};
 use super::protocol::{Command, Connect, Expected, Reply, SlowReport, Totals};
@@ -50,12 +48,6 @@ struct Ramp {
     under_way: usize,
     failures: Vec<String>,
     deadline: Instant,
-}
-
-#[derive(Serialize)]
-struct Claims {
-    sub: String,
-    exp: u64,
 }
 
 /// The body of `bench worker`: serves commands until standard input ends.
@@ -146,8 +138,9 @@ impl Worker {
         }
         // Signed beforehand, so that a ramp measures the server and not the signing.
         let numbers = plan.first..plan.first + plan.count;
+        let sign = |n| plan.token.as_ref().map(|token| token.sign(n)).transpose();
         let requests =
-            numbers.map(|n| Ok((n, request(&plan, n, sign(&plan, n)?.as_deref())))).collect::<Result<_>>()?;
+            numbers.map(|n| Ok((n, request(&plan, n, sign(n)?.as_deref())))).collect::<Result<_>>()?;
         let deadline = Instant::now() + CONNECT_LIMIT;
         self.ramp = Some(Ramp { plan, requests, under_way: 0, failures: Vec::new(), deadline });
         Ok(())
@@ -291,15 +284,6 @@ impl Worker {
         (self.told, self.told_at) = (delivered, Instant::now());
         say(&Reply::Progress(delivered))
     }
-}
-
-fn sign(plan: &Connect, number: usize) -> Result<Option<String>> {
-    let Some(token) = &plan.token else { return Ok(None) };
-    let claims = Claims { sub: format!("subscriber-{}-{number}", token.salt), exp: token.expires };
-    let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::HS256) };
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(token.secret.as_bytes()))
-        .map(Some)
-        .map_err(|e| failed(format!("signing a token: {e}")))
 }
 
 fn say(reply: &Reply) -> Result<()> {

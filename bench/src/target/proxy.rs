@@ -15,7 +15,11 @@ pub(super) fn start(setup: &Setup, program: &Path) -> Result<Server> {
     let directory = directory()?;
     let address = local(free_port()?);
     let helpers = if setup.auth == Auth::Webhook { vec![Httpd::start(judge)?] } else { Vec::new() };
-    let webhook = helpers.first().map(|h| format!("http://{}/verify", h.address));
+    let webhook = match setup.auth {
+        Auth::WebhookAt(address) => Some(address),
+        _ => helpers.first().map(|h| h.address),
+    };
+    let webhook = webhook.map(|address| format!("http://{address}/verify"));
     let file = directory.path().join("proxy.toml");
     std::fs::write(&file, configuration(setup, &address.to_string(), webhook.as_deref()))
         .doing(|| "writing the proxy's configuration".into())?;
@@ -41,6 +45,7 @@ fn judge(_path: &str) -> (String, String) {
 fn configuration(setup: &Setup, bind: &str, webhook: Option<&str>) -> String {
     let authenticates = setup.auth != Auth::Anonymous;
     let webhook = webhook.map(|url| format!("webhook_url = \"{url}\"\n")).unwrap_or_default();
+    let breaker = if let Auth::WebhookAt(_) = setup.auth { "circuit_breaker_timeout_sec = 5\n" } else { "" };
     let keys = match setup.auth {
         Auth::LocalKey => {
             format!("[auth]\nkeys = [{{ kid = \"k\", algorithm = \"HS256\", secret = \"{SECRET}\" }}]\n")
@@ -54,7 +59,7 @@ fn configuration(setup: &Setup, bind: &str, webhook: Option<&str>) -> String {
          [http]\nbind_address = \"{bind}\"\nmax_connections = {}\nrate_limit_per_ip = 0\n\
          connection_timeout_sec = 0\nkeepalive_interval_sec = 300\nretry_ms = 0\n\
          max_message_queue_size = {}\nbackpressure_policy = \"{}\"\n\
-         [jwt_verifier]\nrequire_authentication = {authenticates}\n{webhook}\
+         [jwt_verifier]\nrequire_authentication = {authenticates}\n{webhook}{breaker}\
          cache_max_size = 100000\nrate_limit_per_sec = 1000000\n\
          {keys}\
          [history]\nmax_events_per_topic = {history}\n\

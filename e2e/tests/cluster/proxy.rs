@@ -77,6 +77,11 @@ fn probes_answer_and_a_pod_is_ready_within_two_seconds() {
             let (status, body) = sse::request(entrance.address, "GET", path, "").await?;
             assert_eq!(status, StatusCode::OK, "{path}: {body}");
         }
+        let (status, body) = sse::request(entrance.address, "GET", "/metrics", "").await?;
+        assert_eq!(status, StatusCode::OK, "/metrics: {body}");
+        for line in ["# TYPE revenprox_connections_active gauge", "revenprox_connections_active 0"] {
+            assert!(body.lines().any(|l| l == line), "{line:?} is not in the metrics:\n{body}");
+        }
         // The best of three: the machine does other things too.
         let mut times = Vec::new();
         for _ in 0..3 {

@@ -9,6 +9,10 @@ use crate::wire::Frame;
 /// A batch is not made larger than this, unless by one large frame.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Batches that are not full leave at once until there were so many within one delay: a few events a millisecond
+/// need not wait, and more are worth bundling.
+const AT_ONCE: usize = 4;
+
 /// How much may wait for one receiver, and how it is bundled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -20,7 +24,7 @@ pub struct Bounds {
     pub queue_control: usize,
     /// Frames in one batch.
     pub batch_frames: usize,
-    /// A batch that is not full leaves this long after the one before.
+    /// Of batches that are not full, so many leave within this time that a message costs more than waiting does.
     pub batch_delay: Duration,
 }
 
@@ -32,7 +36,8 @@ pub struct Outgoing {
     control: VecDeque<(Bytes, u64)>,
     sent: VecDeque<Sent>,
     last: u64,
-    left_at: Option<Duration>,
+    /// When the last batches left, the oldest first.
+    left_at: [Option<Duration>; AT_ONCE],
     unreported: u64,
     dropped: u64,
 }
@@ -81,7 +86,7 @@ impl Outgoing {
         }
         let full = self.events.len() >= bounds.batch_frames || self.event_bytes >= BATCH_BYTES;
         let at_once = full || !self.control.is_empty();
-        Some(self.left_at.filter(|_| !at_once).map_or(Duration::ZERO, |at| at + bounds.batch_delay))
+        Some(self.left_at[0].filter(|_| !at_once).map_or(Duration::ZERO, |at| at + bounds.batch_delay))
     }
 
     /// Takes the next batch: its number and its frames.
@@ -107,7 +112,8 @@ impl Outgoing {
             count += 1;
         }
         self.last += 1;
-        self.left_at = Some(now);
+        self.left_at.rotate_left(1);
+        self.left_at[AT_ONCE - 1] = Some(now);
         let frames = Bytes::from(frames);
         self.sent.push_back(Sent { number: self.last, frames: frames.clone(), version });
         (self.last, frames)
@@ -173,13 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_event_leaves_at_once_and_a_burst_together() {
+    fn a_few_events_leave_at_once_and_a_burst_together() {
         let mut out = Outgoing::default();
         let at = Duration::from_secs(5);
         assert_eq!(out.due(8, &BOUNDS), None);
-        out.push(frame(1), &BOUNDS);
-        assert_eq!(out.due(8, &BOUNDS), Some(Duration::ZERO));
-        assert_eq!(out.take(at, &BOUNDS), (1, frame(1)));
+        for number in 1..=AT_ONCE as u64 {
+            out.push(frame(1), &BOUNDS);
+            assert_eq!(out.due(8, &BOUNDS), Some(Duration::ZERO));
+            assert_eq!(out.take(at, &BOUNDS), (number, frame(1)));
+        }
         out.push(frame(2), &BOUNDS);
         assert_eq!(out.due(8, &BOUNDS), Some(at + BOUNDS.batch_delay));
         out.push(frame(3), &BOUNDS);

@@ -48,7 +48,8 @@ pub struct Nng {
     /// How many events are sent in one message at most.
     #[schemars(range(min = 1, max = 10_000), extend("x-unit" = "events"))]
     pub message_batch_size: usize,
-    /// How long an event may wait for others to be sent with it. The first event after a pause never waits.
+    /// How long an event may wait for others to be sent with it. Events wait only while more than four messages would
+    /// be sent to an instance in this time.
     #[schemars(range(max = 10_000), extend("x-unit" = "milliseconds"))]
     pub message_batch_timeout_ms: u64,
     /// How long a subscriber's response waits until every instance forwards the topic here; 0 does not wait. See the

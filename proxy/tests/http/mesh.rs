@@ -138,6 +138,21 @@ fn the_admin_listener_shows_each_peer() {
 }
 
 #[test]
+fn metrics_name_each_peer() {
+    let cluster = Cluster::start(2, "");
+    let text = cluster[0].get("/metrics", "").body;
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../documentation/reference/metrics.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let documented =
+        document.lines().filter_map(|line| line.strip_prefix("| `revenprox_peer_")?.split('`').next());
+    let documented: Vec<_> = documented.collect();
+    assert!(documented.len() >= 7, "{documented:?}");
+    for name in documented {
+        assert!(text.contains(&format!("revenprox_peer_{name}{{peer=\"instance-1\"}} ")), "{name} in {text}");
+    }
+}
+
+#[test]
 fn an_instance_alone_has_no_mesh_and_answers_for_itself() {
     let proxy = crate::support::Proxy::start("");
     let _stream = proxy.subscribe("/events/a", "");

@@ -82,6 +82,38 @@ fn one_trace_covers_a_publish_its_routing_and_its_delivery() {
     assert_eq!(collector.resource("service.name"), "edge");
 }
 
+/// The instance that delivers goes on with the trace of the one that accepted.
+#[test]
+fn a_trace_crosses_the_mesh() {
+    let collector = Collector::start();
+    let folder = tempfile::tempdir().unwrap();
+    let address = |name: &str| format!("ipc://{}/{name}", folder.path().display());
+    let start = |name: &str, peer: &str| {
+        traced_proxy(
+            &collector,
+            &[
+                ("REVENPROX_PROXY_ID", name),
+                ("REVENPROX_NNG__LISTEN_ADDRESSES", &address(name)),
+                ("REVENPROX_NNG__PEER_ADDRESSES", &address(peer)),
+            ],
+        )
+    };
+    let (accepts, delivers) = (start("a", "b"), start("b", "a"));
+    for proxy in [&accepts, &delivers] {
+        proxy.wait_for_metric("revenprox_peers_connected", 1.0);
+    }
+    let mut stream = delivers.subscribe("/events/orders", &[]);
+    accepts.publish("orders", &[("traceparent", &traceparent("01"))], "hello");
+    stream.wait_for("hello");
+    drop(stream);
+    delivers.wait_for_metric("revenprox_connections_active", 0.0);
+    accepts.stop();
+    delivers.stop();
+    let (append, deliver) = (collector.span("append"), collector.span("deliver"));
+    assert_eq!(hex(&deliver.trace_id), TRACE);
+    assert_eq!(deliver.parent_span_id, append.span_id);
+}
+
 #[test]
 fn a_publisher_decides_and_else_the_ratio_does() {
     let collector = Collector::start();

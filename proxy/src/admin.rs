@@ -60,7 +60,7 @@ pub(crate) async fn answer(server: &Arc<Server>, head: &Parts, body: Incoming) -
         (&Method::GET, "/admin/connections") => connections(server, head).await,
         (&Method::GET, "/admin/peers") => Ok(peers(server)),
         (&Method::GET, "/admin/config") => Ok(config.effective()),
-        (&Method::GET, "/admin/log-level") => Ok(json!({ "level": config.log_level })),
+        (&Method::GET, "/admin/log-level") => Ok(json!({ "level": server.log_level() })),
         (&Method::PUT, "/admin/log-level") => set_log_level(server, head, body).await,
         (&Method::POST, "/admin/drain") => Ok(json!({ "started": server.start_drain() })),
         (&Method::POST, "/admin/revoke") => revoke(server, head, body).await,

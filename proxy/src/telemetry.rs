@@ -5,6 +5,7 @@ pub mod trace;
 
 use std::io::IsTerminal as _;
 
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry, filter::filter_fn, layer::SubscriberExt as _, reload,
@@ -15,7 +16,10 @@ pub use self::export::{TraceError, Traces};
 use crate::config::{Config, LogFormat, LogLevel};
 
 /// Changes the level of a running process.
-pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
+pub struct LogHandle {
+    filter: reload::Handle<EnvFilter, Registry>,
+    level: Mutex<LogLevel>,
+}
 
 /// Starts to write logs to the standard error, and spans to `traces`. Does nothing but return a handle if
 /// somebody else has.
@@ -44,7 +48,7 @@ pub fn init(config: &Config, traces: Option<&Traces>) -> LogHandle {
     if registry.try_init().is_err() {
         tracing::debug!("logs are written already");
     }
-    LogHandle(handle)
+    LogHandle { filter: handle, level: Mutex::new(config.log_level) }
 }
 
 // === impl LogHandle ===
@@ -52,9 +56,15 @@ pub fn init(config: &Config, traces: Option<&Traces>) -> LogHandle {
 impl LogHandle {
     /// Writes what is at least this severe from now on.
     pub fn set_level(&self, level: LogLevel) {
-        if let Err(error) = self.0.reload(filter(level)) {
-            tracing::warn!(%error, "the log level stays as it was");
+        match self.filter.reload(filter(level)) {
+            Ok(()) => *self.level.lock() = level,
+            Err(error) => tracing::warn!(%error, "the log level stays as it was"),
         }
+    }
+
+    /// The level in force.
+    pub fn level(&self) -> LogLevel {
+        *self.level.lock()
     }
 }
 

@@ -106,6 +106,11 @@ impl Server {
         self.logs.set_level(level);
     }
 
+    /// What is written to the log at present.
+    pub fn log_level(&self) -> LogLevel {
+        self.logs.level()
+    }
+
     /// Puts a changed configuration into force, as far as that is possible without a restart.
     pub fn reconfigure(&self, config: Arc<Config>) {
         if let Err(error) = self.auth.reload(&config.jwt_verifier, &config.auth) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stderr, reason = "a test that fails shows the log of the proxy")]
 
+mod admin;
 mod backpressure;
 mod descriptors;
 mod drain;

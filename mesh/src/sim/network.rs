@@ -154,14 +154,16 @@ impl Network {
     }
 
     pub(super) fn dial(&mut self, now: Duration, from: usize, to: &Address) {
-        let to = index(to);
+        let Some(to) = self.index(to) else { return };
         if self.links.insert((from, to), Link::default()).is_none() {
             self.at(now + self.faults.delay, Action::Connect { from, to });
         }
     }
 
     pub(super) fn hang_up(&mut self, from: usize, to: &Address) {
-        self.links.remove(&(from, index(to)));
+        if let Some(to) = self.index(to) {
+            self.links.remove(&(from, to));
+        }
     }
 
     /// An attempt to connect. Returns whether the link came up by it.
@@ -196,7 +198,7 @@ impl Network {
         message: (Sender, Bytes),
         random: &mut Random,
     ) {
-        let to = index(to);
+        let Some(to) = self.index(to) else { return };
         let lost = self.is_blocked(from, to) || random.chance(self.faults.loss);
         let (takes, again) = (self.takes(random), random.chance(self.faults.repeat));
         if lost || self.links.get(&(from, to)).is_none_or(|link| !link.up) {
@@ -221,11 +223,13 @@ impl Network {
         question: (Sender, Bytes),
         random: &mut Random,
     ) {
-        let to = index(to);
-        let lost = self.is_lost(asker.0, to, random) || self.links.get(&(asker.0, to)).is_none_or(|l| !l.up);
-        if lost {
+        let to = self.index(to).filter(|to| {
+            let is_up = self.links.get(&(asker.0, *to)).is_some_and(|link| link.up);
+            is_up && !self.is_lost(asker.0, *to, random)
+        });
+        let Some(to) = to else {
             return self.at(now + REQUEST_TIMEOUT, Action::Answer { to: asker, tag, answer: None });
-        }
+        };
         let at = self.pass(now, asker.0, to, question.1.len()) + self.takes(random);
         self.at(at, Action::Ask { to, asker, tag, question });
     }
@@ -245,6 +249,12 @@ impl Network {
         let bytes = answer.as_ref().map_or(0, |(_, body)| body.len());
         let at = self.pass(now, from, to.0, bytes) + self.takes(random);
         self.at(at, Action::Answer { to, tag, answer });
+    }
+
+    /// The instance at an address; `None` for one that a broken message made up.
+    fn index(&self, at: &Address) -> Option<usize> {
+        let number = at.as_str().rsplit('/').next()?.parse().ok()?;
+        (number < self.busy_until.len() && *at == address(number)).then_some(number)
     }
 
     fn is_blocked(&self, from: usize, to: usize) -> bool {
@@ -292,10 +302,3 @@ impl PartialEq for Entry {
 }
 
 impl Eq for Entry {}
-
-fn index(at: &Address) -> usize {
-    let number = at.as_str().rsplit('/').next().and_then(|number| number.parse().ok());
-    let number = number.expect("simulated instances dial simulated addresses");
-    debug_assert_eq!(*at, address(number));
-    number
-}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::{Beat, Frame, Hello, Mark, Message};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -248,4 +249,75 @@ fn a_link_to_a_forgotten_peer_does_not_go_on_where_it_ended() {
     }
     world.run(SECOND * 3);
     assert_good(&world, 10);
+}
+
+/// What a peer says may be wrong in every way. It harms nobody's memory, and nothing panics.
+#[test]
+fn a_hundred_thousand_broken_messages_of_a_peer_do_no_harm() {
+    // Anew every thousand, since one of them may begin the link in an epoch that the samples are not of.
+    let refused: u64 = (0..100).map(|seed| say_broken_things(seed, 1_000)).sum();
+    assert!(refused > 5_000, "{refused}");
+}
+
+fn say_broken_things(seed: u64, count: u64) -> u64 {
+    let mut world = cluster(seed, 3, Faults::none());
+    world.subscribe(1, topic(1));
+    world.run(SECOND / 10);
+    let (node, other) = (world.node(0).unwrap(), world.node(1).unwrap());
+    let sender = Sender { id: other.id(), session: other.session(), answers: node.session() };
+    let event = Event {
+        topic: topic(1),
+        stamp: Stamp { clock: 1, origin: 1 },
+        trace: Some([1; 25]),
+        block: Bytes::from_static(b"data: x\n\n"),
+    };
+    let mut frames = Vec::new();
+    for frame in [
+        Frame::Event(event),
+        Frame::Interest(vec![1; 40].into()),
+        Frame::Facts(crate::facts::Fact::new(1, "token", u64::MAX).unwrap().encode().into()),
+        Frame::Dropped(3),
+        Frame::Members((10..20).map(address).collect()),
+    ] {
+        frame.encode(&mut frames);
+    }
+    let mark = |number| Mark { epoch: 1, number };
+    let summary = other.interest().summary().encode();
+    let samples: Vec<Vec<u8>> = [
+        Message::Hello(Hello::new("instance-1", &[address(1)], address(0), Some(address(1)))),
+        Message::Batch { ack: mark(1), mark: mark(2), frames: frames.into() },
+        Message::Beat(Beat { ack: mark(1), last: mark(9), summary: summary.into(), facts: 7 }),
+    ]
+    .iter()
+    .map(|message| {
+        let mut body = Vec::new();
+        message.encode(&mut body);
+        body
+    })
+    .collect();
+    let mut random = Random::new(seed);
+    for n in 0..count {
+        let mut body = samples[random.below(samples.len())].clone();
+        for _ in 0..random.below(4) {
+            let at = random.below(body.len());
+            body[at] = u8::try_from(random.below(256)).unwrap();
+        }
+        if random.chance(0.2) {
+            body.truncate(random.below(body.len() + 1));
+        }
+        let body = Bytes::from(body);
+        world.with(0, |node, now| match n % 10 {
+            0 => drop(node.request(now, sender, n, &body)),
+            _ => node.message(now, sender, &body),
+        });
+        if n % 100 == 0 {
+            world.run(Duration::from_millis(50));
+        }
+    }
+    let node = world.node(0).unwrap();
+    let peers = node.peers(Now { elapsed: world.now(), unix_ms: 0 });
+    assert!(peers.len() <= 3, "{peers:?}");
+    assert!(peers.iter().all(|peer| peer.bytes < 1 << 20 && peer.filter_bytes < 1 << 20), "{peers:?}");
+    assert!(node.facts().len() < 1_000);
+    node.counters().refused
 }

@@ -7,5 +7,5 @@ mod protocol;
 mod worker;
 
 pub(crate) use fleet::Fleet;
-pub(crate) use protocol::{Connect, Expected, Token, Totals};
+pub(crate) use protocol::{Connect, Expected, Token, Topics, Totals};
 pub(crate) use worker::run as run_worker;

@@ -4,6 +4,7 @@
 
 mod client;
 mod clock;
+mod cluster;
 mod error;
 mod floor;
 mod httpd;
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Measures the proxy beside nchan, pushpin and durable-streams.
     Peers(RunArgs),
+    /// Spreads many subscribers over many instances of one mesh.
+    Cluster(cluster::ClusterArgs),
     /// Runs the floor by itself.
     Floor(floor::FloorArgs),
     /// Measures one hop of the mesh beside bare pipes.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
             }
             measure(&args)
         }
+        Some(Command::Cluster(args)) => cluster::run(&args),
         Some(Command::Floor(args)) => floor::run(&args),
         Some(Command::Mesh(args)) => mesh::run(&args),
         Some(Command::MeshPeer(args)) => mesh::run_peer(&args),

@@ -88,6 +88,20 @@ impl Guarded {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Asks the process to end, waits until it has, and answers how long that took.
+    pub(crate) fn stop(&mut self, limit: Duration) -> Result<Duration> {
+        let asked = Instant::now();
+        signal(self.child.id(), Signal::TERM);
+        while self.is_running() {
+            if asked.elapsed() > limit {
+                let (name, seconds) = (&self.name, limit.as_secs());
+                return Err(failed(format!("{name} did not end within {seconds} s of SIGTERM")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(asked.elapsed())
+    }
+
     /// CPU time used so far by the process and its descendants.
     pub(crate) fn cpu(&self) -> CpuMark {
         let mut threads = HashMap::new();

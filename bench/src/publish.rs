@@ -6,6 +6,6 @@ mod http;
 mod link;
 mod load;
 
-pub(crate) use encode::{Endpoint, Style};
-pub(crate) use http::{Exchange, exchange};
+pub(crate) use encode::{Endpoint, Style, TEXT, post};
+pub(crate) use http::{Exchange, exchange, parse_response};
 pub(crate) use load::{Gate, Load, Publisher, Sent};

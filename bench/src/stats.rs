@@ -50,6 +50,11 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
+    /// How many values were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The value below which `percent` of the values lie, in milliseconds.
     pub(crate) fn percentile_ms(&self, percent: f64) -> f64 {
         let rank = (percent / 100.0 * self.count as f64).ceil().max(1.0);

@@ -54,7 +54,7 @@ fn cell(report: &Report, row: &Row, target: &str) -> String {
 }
 
 /// A number with about three significant digits and thousands separated.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 pub(crate) use proxy::SECRET;
 
-use crate::client::Connect;
+use crate::client::{Connect, Topics};
 use crate::error::{Doing, Result};
 use crate::httpd::Httpd;
 use crate::proc::Guarded;
@@ -237,13 +237,14 @@ impl Server {
             first: 0,
             count,
             path: self.path.clone(),
-            own_topics: false,
+            topics: Topics::One,
             headers: Vec::new(),
             token: None,
             slow_every: 0,
             // Pushpin answers 500 and 502 when many requests are on their way through it to the origin.
             in_flight: if self.publish.style == Style::Pushpin { 2 } else { 64 },
             publishers: 1,
+            instances: 1,
             first_sequence: 0,
         }
     }
@@ -270,17 +271,18 @@ pub(crate) fn token_expiry() -> u64 {
     now.as_secs() + 3600
 }
 
-fn directory() -> Result<TempDir> {
+/// A temporary directory, removed when dropped.
+pub(crate) fn directory() -> Result<TempDir> {
     tempfile::Builder::new().prefix("bench-").tempdir().doing(|| "creating a temporary directory".into())
 }
 
 /// The loopback address at `port`.
-fn local(port: u16) -> SocketAddr {
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// Waits until a request to `path` at `address` is answered with 200.
-fn wait_for_http(process: &mut Guarded, address: SocketAddr, path: &str) -> Result<()> {
+pub(crate) fn wait_for_http(process: &mut Guarded, address: SocketAddr, path: &str) -> Result<()> {
     let get = Exchange { method: "GET", path, headers: "" };
     process.wait_until(START_LIMIT, || exchange(address, &get).is_ok_and(|r| r.status == 200))
 }

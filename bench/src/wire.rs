@@ -29,6 +29,16 @@ pub(crate) struct Found {
     pub(crate) stamp: u64,
 }
 
+// === impl Found ===
+
+impl Found {
+    /// The payload that `data` begins with.
+    pub(crate) fn parse(data: &str) -> Option<Self> {
+        let fixed = data.as_bytes().get(..HEADER)?;
+        if fixed[0] == MARK { parse(&fixed[1..]) } else { None }
+    }
+}
+
 /// A payload of `len` bytes (at least [`HEADER`]).
 pub(crate) fn payload(publisher: u8, sequence: u32, stamp: u64, len: usize) -> String {
     let mut text = format!("~{publisher:02x}{sequence:08x}{:014x}", stamp & 0xff_ffff_ffff_ffff);
@@ -146,6 +156,14 @@ mod tests {
         let body = rest.strip_suffix("\r\n").unwrap();
         assert_eq!(usize::from_str_radix(size, 16).unwrap(), body.len());
         assert!(body.ends_with("data: hello\n\n"), "{body}");
+    }
+
+    #[test]
+    fn a_payload_is_found_at_the_beginning_of_a_text() {
+        let found = Found::parse(&payload(3, 9, 1_000_000, 40));
+        assert_eq!(found, Some(Found { publisher: 3, sequence: 9, stamp: 1_000_000 }));
+        assert_eq!(Found::parse("something else that is as long as a payload"), None);
+        assert_eq!(Found::parse("~03"), None);
     }
 
     #[test]

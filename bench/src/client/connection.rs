@@ -106,7 +106,7 @@ impl Connection {
 
 /// The subscribe request of subscriber `number`.
 pub(super) fn request(plan: &Connect, number: usize, token: Option<&str>) -> Vec<u8> {
-    let topic = format!("t{}", if plan.own_topics { number } else { 0 });
+    let topic = format!("t{}", plan.topics.of(number));
     let path = plan.path.replace("{topic}", &topic);
     let mut text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
     for header in &plan.headers {

@@ -54,7 +54,7 @@ impl Fleet {
             first += count;
         }
         for worker in &self.workers {
-            if let Reply::Connected { failures } = worker.answer()?
+            if let Reply::Connected { failures } = worker.answer_within(plan.time_limit() + ANSWER_LIMIT)?
                 && let Some(failure) = failures.first()
             {
                 return Err(failed(format!("{} subscribers failed, the first: {failure}", failures.len())));
@@ -180,8 +180,12 @@ impl Worker {
     }
 
     fn answer(&self) -> Result<Reply> {
+        self.answer_within(ANSWER_LIMIT)
+    }
+
+    fn answer_within(&self, limit: Duration) -> Result<Reply> {
         self.replies
-            .recv_timeout(ANSWER_LIMIT)
+            .recv_timeout(limit)
             .map_err(|_| failed("a client process ended or does not answer; its own message is above"))
     }
 }

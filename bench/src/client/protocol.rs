@@ -1,6 +1,7 @@
 //! What the main process and its client processes say to each other, one JSON value a line.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, failed};
 use crate::ledger::Verdict;
 use crate::stats::Histogram;
+
+/// No connect takes longer than this, or the run fails.
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// And for each subscriber of a process so much longer.
+const CONNECT_LIMIT_EACH: Duration = Duration::from_millis(10);
 
 /// From the main process to a client process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,8 +64,8 @@ pub(crate) struct Connect {
     pub(crate) count: usize,
     /// Path and query; `{topic}` is replaced by the subscriber's topic.
     pub(crate) path: String,
-    /// Whether subscriber i reads topic i instead of topic 0.
-    pub(crate) own_topics: bool,
+    /// What they read.
+    pub(crate) topics: Topics,
     /// Further header lines, without line ends.
     pub(crate) headers: Vec<String>,
     /// A token of its own for each subscriber.
@@ -70,8 +76,21 @@ pub(crate) struct Connect {
     pub(crate) in_flight: usize,
     /// Number of publishers whose events will come.
     pub(crate) publishers: usize,
+    /// Servers that work as one: subscriber i is at server i modulo this, as is publisher i.
+    pub(crate) instances: usize,
     /// The sequence number each subscriber is owed first.
     pub(crate) first_sequence: u32,
+}
+
+/// Which topic a subscriber reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Topics {
+    /// All read topic 0.
+    One,
+    /// Subscriber i reads topic i.
+    Own,
+    /// Each reads one of so many, at random but the same in every run.
+    Random(usize),
 }
 
 /// How to sign tokens: HS256, `sub` is the subscriber's number.
@@ -92,6 +111,8 @@ pub(crate) enum Expected {
     Shared(Vec<u32>),
     /// Own topics: events of each topic, all numbered by publisher 0.
     Own(Vec<u32>),
+    /// Shared topics: events of each topic, and in each topic of each of so many publishers.
+    Each { publishers: usize, counts: Vec<u32> },
 }
 
 /// What a client process, or all of them, counted since [`Command::Measure`].
@@ -101,8 +122,10 @@ pub(crate) struct Totals {
     pub(crate) delivered: u64,
     /// Monotonic microseconds of the last delivery.
     pub(crate) last_at: u64,
-    /// From scheduled publish to receipt.
+    /// From scheduled publish to receipt, of events that were published at the subscriber's own server.
     pub(crate) latency: Histogram,
+    /// The same of events that came from another server.
+    pub(crate) remote: Histogram,
     /// Subscribers whose connection ended, other than those that never read.
     pub(crate) ended: u64,
 }
@@ -136,6 +159,45 @@ impl Token {
     }
 }
 
+// === impl Connect ===
+
+impl Connect {
+    /// How long all of it may take.
+    pub(super) fn time_limit(&self) -> Duration {
+        CONNECT_LIMIT + CONNECT_LIMIT_EACH * u32::try_from(self.count).unwrap_or(u32::MAX)
+    }
+}
+
+// === impl Topics ===
+
+impl Topics {
+    /// The topic of a subscriber.
+    pub(crate) fn of(self, subscriber: usize) -> usize {
+        match self {
+            Self::One => 0,
+            Self::Own => subscriber,
+            Self::Random(among) => {
+                let random = scattered(subscriber as u64) % among.max(1) as u64;
+                usize::try_from(random).expect("a remainder is smaller than its divisor")
+            }
+        }
+    }
+}
+
+// === impl Expected ===
+
+impl Expected {
+    /// How many events `publisher` published to `topic`.
+    pub(crate) fn count(&self, topic: usize, publisher: usize) -> u32 {
+        let count = match self {
+            Self::Shared(counts) => counts.get(publisher),
+            Self::Own(counts) => counts.get(topic),
+            Self::Each { publishers, counts } => counts.get(topic * publishers + publisher),
+        };
+        count.copied().unwrap_or(0)
+    }
+}
+
 // === impl Totals ===
 
 impl Totals {
@@ -143,6 +205,36 @@ impl Totals {
         self.delivered += other.delivered;
         self.last_at = self.last_at.max(other.last_at);
         self.latency.merge(&other.latency);
+        self.remote.merge(&other.remote);
         self.ended += other.ended;
+    }
+}
+
+/// A number that looks random (the finalizer of SplitMix64).
+fn scattered(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_topics_are_all_read_and_about_equally_often() {
+        let mut readers = vec![0; 50];
+        (0..50_000).for_each(|n| readers[Topics::Random(50).of(n)] += 1);
+        assert!(readers.iter().all(|n| (850..1150).contains(n)), "{readers:?}");
+        assert_eq!((Topics::One.of(7), Topics::Own.of(7)), (0, 7));
+    }
+
+    #[test]
+    fn what_is_owed_depends_on_topic_and_publisher() {
+        let each = Expected::Each { publishers: 2, counts: vec![1, 2, 3, 4] };
+        assert_eq!((each.count(0, 1), each.count(1, 0), each.count(2, 0)), (2, 3, 0));
+        assert_eq!(Expected::Own(vec![5, 6]).count(1, 0), 6);
+        assert_eq!(Expected::Shared(vec![5, 6]).count(9, 0), 5);
     }
 }

@@ -12,7 +12,7 @@ use rustix::net::RecvFlags;
 use rustix::process::Signal;
 
 use super::connection::{Connection, Phase, request};
-use super::protocol::{Command, Connect, Expected, Reply, SlowReport, Totals};
+use super::protocol::{Command, Connect, Expected, Reply, SlowReport, Topics, Totals};
 use crate::clock::now_micros;
 use crate::error::{Doing, Result, failed};
 use crate::ledger::{Ledger, Verdict};
@@ -25,13 +25,11 @@ const READ: usize = 256 * 1024;
 /// The number of deliveries is told at most this often.
 const PROGRESS: Duration = Duration::from_millis(4);
 
-/// No connect takes longer than this, or the run fails.
-const CONNECT_LIMIT: Duration = Duration::from_secs(90);
-
 struct Worker {
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    own_topics: bool,
+    topics: Topics,
+    instances: usize,
     ledger: Ledger,
     totals: Totals,
     told: u64,
@@ -60,7 +58,8 @@ pub(crate) fn run() -> Result<()> {
     let mut worker = Worker {
         epoll,
         connections: Vec::new(),
-        own_topics: false,
+        topics: Topics::One,
+        instances: 1,
         ledger: Ledger::default(),
         totals: Totals::default(),
         told: 0,
@@ -134,14 +133,14 @@ impl Worker {
     fn start_connecting(&mut self, plan: Connect) -> Result<()> {
         if self.connections.is_empty() {
             self.ledger = Ledger::new(plan.publishers);
-            (self.own_topics, self.told) = (plan.own_topics, 0);
+            (self.topics, self.instances, self.told) = (plan.topics, plan.instances.max(1), 0);
         }
         // Signed beforehand, so that a ramp measures the server and not the signing.
         let numbers = plan.first..plan.first + plan.count;
         let sign = |n| plan.token.as_ref().map(|token| token.sign(n)).transpose();
         let requests =
             numbers.map(|n| Ok((n, request(&plan, n, sign(n)?.as_deref())))).collect::<Result<_>>()?;
-        let deadline = Instant::now() + CONNECT_LIMIT;
+        let deadline = Instant::now() + plan.time_limit();
         self.ramp = Some(Ramp { plan, requests, under_way: 0, failures: Vec::new(), deadline });
         Ok(())
     }
@@ -215,9 +214,12 @@ impl Worker {
         self.buffer.copy_within(HEADER + head..HEADER + read, HEADER);
         let now = now_micros();
         let (ledger, totals) = (&mut self.ledger, &mut self.totals);
+        let (instances, home) = (self.instances, connection.number % self.instances);
         connection.carry.scan(&mut self.buffer, read - head, |found| {
             ledger.record(at, found.publisher, found.sequence);
-            totals.latency.record(now.saturating_sub(found.stamp));
+            let is_local = usize::from(found.publisher) % instances == home;
+            let latency = if is_local { &mut totals.latency } else { &mut totals.remote };
+            latency.record(now.saturating_sub(found.stamp));
             totals.last_at = now;
         });
         Ok(())
@@ -239,12 +241,7 @@ impl Worker {
             if self.connections[subscriber].slow {
                 return None;
             }
-            let counts = match (expected, self.own_topics) {
-                (Expected::Own(counts), true) => counts.get(self.connections[subscriber].number),
-                (Expected::Shared(counts), _) => counts.get(publisher),
-                (Expected::Own(counts), false) => counts.first(),
-            };
-            Some(counts.copied().unwrap_or(0))
+            Some(expected.count(self.topics.of(self.connections[subscriber].number), publisher))
         })
     }
 

@@ -65,7 +65,7 @@ impl Style {
     }
 
     /// Whether the answer says that all events were accepted.
-    pub(super) fn accepted(self, response: &Response, events: usize) -> bool {
+    pub(crate) fn accepted(self, response: &Response, events: usize) -> bool {
         match self {
             Self::Floor => true,
             Self::Proxy if events > 1 => {
@@ -87,9 +87,11 @@ impl Style {
     }
 }
 
-const TEXT: &str = "text/plain";
+/// The content type of a single event.
+pub(crate) const TEXT: &str = "text/plain";
 
-fn post(path: &str, content_type: &str, body: &str) -> Vec<u8> {
+/// A request with a body.
+pub(crate) fn post(path: &str, content_type: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"

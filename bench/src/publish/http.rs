@@ -31,7 +31,7 @@ pub(crate) struct Exchange<'a> {
 
 /// Parses a response off the front of `bytes`; answers it and how many bytes it took, or `None` while it is
 /// incomplete. `ended` tells that the server closed the connection.
-pub(super) fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
+pub(crate) fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
     let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let status: u16 = head.split(' ').nth(1)?.parse().ok()?;

@@ -1,18 +1,22 @@
 //! The publishing loop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::encode::{Endpoint, Event};
+use super::encode::{Endpoint, Event, Style};
 use super::link::Link;
 use crate::client::Expected;
 use crate::clock::now_micros;
 use crate::error::{Doing, Result};
 use crate::stats::Histogram;
 use crate::wire::payload;
+
+/// Where the random numbers of every publisher begin.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What to publish.
 #[derive(Clone, Debug)]
@@ -56,10 +60,21 @@ pub(crate) struct Gate {
 pub(crate) struct Publisher {
     links: Vec<Link>,
     counts: Vec<u32>,
-    own_topics: bool,
+    numbering: Numbering,
     batch_limit: usize,
     random: u64,
     total: u64,
+}
+
+/// What events are counted by, from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbering {
+    /// Connection; there is one topic.
+    Connection,
+    /// Topic, each of which belongs to one connection.
+    Topic,
+    /// Topic and connection.
+    Both,
 }
 
 // === impl Gate ===
@@ -81,19 +96,40 @@ impl Publisher {
         Ok(Self {
             links,
             counts: vec![0; topics.unwrap_or(connections)],
-            own_topics: topics.is_some(),
+            numbering: if topics.is_some() { Numbering::Topic } else { Numbering::Connection },
             batch_limit: endpoint.style.batch_limit(),
-            random: 0x9e37_79b9_7f4a_7c15,
+            random: SEED,
+            total: 0,
+        })
+    }
+
+    /// Opens `connections` to each of the proxies at `addresses`, connection i to address i modulo their number. Each event
+    /// goes to a random one of `topics` topics over a random one of the connections that are free.
+    pub(crate) fn open_at_random(
+        addresses: &[SocketAddr],
+        connections: usize,
+        topics: usize,
+    ) -> Result<Self> {
+        let endpoints = addresses.iter().map(|a| Endpoint { style: Style::Proxy, addresses: vec![*a] });
+        let endpoints = endpoints.cycle().take(addresses.len() * connections);
+        let links = endpoints.map(|e| Link::open(&e)).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            counts: vec![0; topics * links.len()],
+            links,
+            numbering: Numbering::Both,
+            batch_limit: Style::Proxy.batch_limit(),
+            random: SEED,
             total: 0,
         })
     }
 
     /// Everything published since [`Self::open`], for reconciliation.
     pub(crate) fn expected(&self) -> Expected {
-        if self.own_topics {
-            Expected::Own(self.counts.clone())
-        } else {
-            Expected::Shared(self.counts.clone())
+        let counts = self.counts.clone();
+        match self.numbering {
+            Numbering::Connection => Expected::Shared(counts),
+            Numbering::Topic => Expected::Own(counts),
+            Numbering::Both => Expected::Each { publishers: self.links.len(), counts },
         }
     }
 
@@ -127,7 +163,9 @@ impl Publisher {
         begin: Instant,
         sent: &mut Sent,
     ) -> Result<Duration> {
-        for link in 0..self.links.len() {
+        let first = if self.numbering == Numbering::Both { self.random(self.links.len()) } else { 0 };
+        for at in 0..self.links.len() {
+            let link = (first + at) % self.links.len();
             if !self.links[link].is_free() || sent.events >= load.limit {
                 continue;
             }
@@ -153,22 +191,36 @@ impl Publisher {
     }
 
     fn compose(&mut self, link: usize, stamp: u64, len: usize) -> Event {
-        let (publisher, topic) = if self.own_topics { (0, self.pick_topic(link)) } else { (link, 0) };
-        let count = &mut self.counts[if self.own_topics { topic } else { link }];
+        let (publisher, topic, count) = match self.numbering {
+            Numbering::Connection => (link, 0, link),
+            Numbering::Topic => {
+                let topic = self.pick_topic(link);
+                (0, topic, topic)
+            }
+            Numbering::Both => {
+                let topic = self.random(self.counts.len() / self.links.len());
+                (link, topic, topic * self.links.len() + link)
+            }
+        };
+        let count = &mut self.counts[count];
         let publisher = u8::try_from(publisher).expect("there are at most 256 publishers of one topic");
         let data = payload(publisher, *count, stamp, len);
         *count += 1;
         Event { topic: u32::try_from(topic).expect("there are fewer than 2^32 topics"), data }
     }
 
-    /// A random topic among those of a connection (xorshift: the sequence is the same in every run).
+    /// A random topic among those of a connection.
     fn pick_topic(&mut self, link: usize) -> usize {
+        let mine = (self.counts.len() - link).div_ceil(self.links.len());
+        link + self.random(mine) * self.links.len()
+    }
+
+    /// A random number below `end` (xorshift: the sequence is the same in every run).
+    fn random(&mut self, end: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let mine = (self.counts.len() - link).div_ceil(self.links.len());
-        let choice = usize::try_from(self.random >> 33).expect("31 bits fit") % mine;
-        link + choice * self.links.len()
+        usize::try_from(self.random >> 33).expect("31 bits fit") % end
     }
 
     /// Waits at most `wait` for answers, and takes them.
@@ -231,6 +283,19 @@ mod tests {
         }
         assert!(publisher.counts.iter().all(|c| *c > 0), "{:?}", publisher.counts);
         assert_eq!(publisher.counts.iter().sum::<u32>(), 3000);
+    }
+
+    #[test]
+    fn an_event_at_random_is_numbered_by_topic_and_connection() {
+        let mut publisher = Publisher { numbering: Numbering::Both, ..publisher(2, 3 * 2) };
+        for turn in 0..600 {
+            let event = publisher.compose(turn % 2, 0, 0);
+            let (link, topic) = (turn % 2, event.topic as usize);
+            let number = publisher.expected().count(topic, link) - 1;
+            assert!(event.data.starts_with(&format!("~{link:02x}{number:08x}")), "{}", event.data);
+        }
+        assert!(publisher.counts.iter().all(|c| *c > 50), "{:?}", publisher.counts);
+        assert_eq!(publisher.counts.iter().sum::<u32>(), 600);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Context;
 use super::session::{Session, setup};
-use crate::client::Token;
+use crate::client::{Token, Topics};
 use crate::error::{Result, failed};
 use crate::proc::slab_bytes;
 use crate::report::Baseline;
@@ -62,7 +62,7 @@ fn session(context: &mut Context<'_>, target: &Target, variant: &Variant) -> Res
     setup.auth = variant.auth;
     let mut session = Session::start(target, &setup, &context.args.programs, context.workers)?;
     let mut plan = session.server.plan(subscribers / STEPS);
-    plan.own_topics = variant.own_topics;
+    plan.topics = if variant.own_topics { Topics::Own } else { Topics::One };
     if variant.auth != Auth::Anonymous {
         plan.token = Some(Token { secret: SECRET.into(), salt: 0, expires: token_expiry() });
     }

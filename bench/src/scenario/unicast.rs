@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::session::{Session, setup};
+use crate::client::Topics;
 use crate::error::Result;
 use crate::publish::{Load, Publisher};
 use crate::target::{Need, Target};
@@ -31,7 +32,7 @@ fn session(context: &mut Context<'_>, target: &Target) -> Result<()> {
         let setup = setup(Need::OwnTopics, subscribers, 10_000);
         let mut session = Session::start(target, &setup, &args.programs, context.workers)?;
         let mut plan = session.server.plan(subscribers);
-        plan.own_topics = true;
+        plan.topics = Topics::Own;
         session.connect(&plan)?;
         let mut publisher = Publisher::open(&session.server.publish, connections, Some(subscribers))?;
         let load = Load { rate: None, time: context.time(), limit: u64::MAX, batch, payload: PAYLOAD };

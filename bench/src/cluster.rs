@@ -1,0 +1,81 @@
+//! Many subscribers over many instances of one mesh, reconciled one by one; and what a rolling restart costs them.
+
+mod instances;
+mod rolling;
+mod spread;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::error::{Doing, Result};
+use crate::proc;
+
+/// What is measured and how long.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Restarts each instance once while events are published, and counts what that costs; this does not fail.
+    #[arg(long)]
+    rolling: bool,
+    /// Instances; 8, or 3 that are restarted.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    instances: Option<u8>,
+    /// Subscribers, spread over instances evenly and over topics at random; 150,000, or 3,000.
+    #[arg(long)]
+    subscribers: Option<usize>,
+    /// Topics; 20,000, or 300.
+    #[arg(long)]
+    topics: Option<usize>,
+    /// Events a second, each to a random topic; 500, or 150.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Bytes of each event.
+    #[arg(long, default_value_t = 100)]
+    payload: usize,
+    /// How long events are published; 30, or before, between and after restarts 5.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// The proxy's binary.
+    #[arg(long = "proxy-bin", value_name = "FILE", default_value = "target/release/sse-proxy")]
+    proxy: PathBuf,
+}
+
+/// Runs it and prints the table.
+pub(crate) fn run(args: &ClusterArgs) -> Result<()> {
+    let machine = proc::MachineMark::now();
+    let outcome = if args.rolling { rolling::run(args)? } else { spread::run(args)? };
+    let mut text = outcome.text;
+    // All children have ended by now, so what they used is this program's own.
+    text.push_str(&format!("Other programs used {:.2} cores meanwhile.\n", machine.others_until_now()));
+    std::io::stdout().write_all(text.as_bytes()).doing(|| "printing the table".into())?;
+    outcome.verdict
+}
+
+// === impl ClusterArgs ===
+
+impl ClusterArgs {
+    fn instances(&self) -> usize {
+        self.instances.unwrap_or(if self.rolling { 3 } else { 8 }).into()
+    }
+
+    fn subscribers(&self) -> usize {
+        self.subscribers.unwrap_or(if self.rolling { 3_000 } else { 150_000 }).max(1)
+    }
+
+    fn topics(&self) -> usize {
+        self.topics.unwrap_or(if self.rolling { 300 } else { 20_000 }).max(1)
+    }
+
+    fn rate(&self) -> f64 {
+        self.rate.unwrap_or(if self.rolling { 150.0 } else { 500.0 })
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds.unwrap_or(if self.rolling { 5.0 } else { 30.0 })
+    }
+}
+
+/// A table, and whether the run it describes was as it should be.
+struct Outcome {
+    text: String,
+    verdict: Result<()>,
+}

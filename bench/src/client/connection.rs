@@ -1,7 +1,7 @@
 //! One subscriber's socket, from connecting to reading events.
 
 use std::fmt::Write;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use crate::wire::Carry;
 
 /// The smallest receive buffer Linux gives, for subscribers that never read.
 const SLOW_RECEIVE_BUFFER: usize = 2304;
+
+/// Where the ports of a process's subscribers begin; those the system gives to others are usually above all of them.
+const FIRST_PORT: u16 = 10_000;
 
 /// Longer response heads than this are refused.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -45,8 +48,8 @@ pub(super) enum Phase {
 // === impl Connection ===
 
 impl Connection {
-    /// Begins to connect subscriber `number`.
-    pub(super) fn begin(plan: &Connect, number: usize, request: Vec<u8>) -> Result<Self> {
+    /// Begins to connect subscriber `number`, which is the process's connection `at`.
+    pub(super) fn begin(plan: &Connect, number: usize, at: usize, request: Vec<u8>) -> Result<Self> {
         let slow = plan.slow_every > 0 && number.is_multiple_of(plan.slow_every);
         let address = plan.addresses[number % plan.addresses.len()];
         let SocketAddr::V4(address) = address else { return Err(failed("only IPv4 loopback is supported")) };
@@ -60,7 +63,7 @@ impl Connection {
         sockopt::set_socket_reuseaddr(&fd, true).doing(doing)?;
         // Ends with a reset: tens of thousands of sockets in TIME_WAIT would use up the ports of the next rounds.
         sockopt::set_socket_linger(&fd, Some(Duration::ZERO)).doing(doing)?;
-        rustix::net::bind(&fd, &SocketAddrV4::new(plan.source, 0)).doing(doing)?;
+        bind(&fd, plan.source, at).doing(doing)?;
         match rustix::net::connect(&fd, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(e) => return Err(e).doing(doing),
@@ -101,6 +104,16 @@ impl Connection {
         }
         self.phase = Phase::Live;
         Ok(Some(end + 4 - before))
+    }
+}
+
+/// Gives a socket the port that belongs to its place, or any where that is taken: the system's search for a free port takes
+/// ever longer as ports fill up, until it is all that a client does.
+fn bind(fd: &OwnedFd, source: Ipv4Addr, at: usize) -> rustix::io::Result<()> {
+    let port = u16::try_from(at).ok().and_then(|at| FIRST_PORT.checked_add(at)).unwrap_or(0);
+    match rustix::net::bind(fd, &SocketAddrV4::new(source, port)) {
+        Err(Errno::ADDRINUSE) => rustix::net::bind(fd, &SocketAddrV4::new(source, 0)),
+        outcome => outcome,
     }
 }
 

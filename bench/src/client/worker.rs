@@ -150,7 +150,7 @@ impl Worker {
         while ramp.under_way < ramp.plan.in_flight {
             let Some((number, request)) = ramp.requests.pop_front() else { break };
             let at = self.connections.len();
-            let connection = Connection::begin(&ramp.plan, number, request)?;
+            let connection = Connection::begin(&ramp.plan, number, at, request)?;
             let token = epoll::EventData::new_u64(at as u64);
             epoll::add(&self.epoll, &connection.fd, token, epoll::EventFlags::OUT)
                 .doing(|| "watching a subscriber".into())?;

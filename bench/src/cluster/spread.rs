@@ -8,7 +8,7 @@ use super::{ClusterArgs, Outcome};
 use crate::client::{Connect, Expected, Fleet, Topics, Totals};
 use crate::error::{BenchError, Result};
 use crate::ledger::Verdict;
-use crate::proc::slab_bytes;
+use crate::proc::{CpuMark, slab_bytes};
 use crate::publish::{Load, Publisher, Sent};
 use crate::table::{align, number};
 
@@ -21,6 +21,9 @@ const CONNECTIONS: usize = 4;
 
 /// Subscribers of a client process that connect at once.
 const IN_FLIGHT: usize = 32;
+
+/// How long instances are watched before anything is published.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// When nothing more arrives for so long, the rest is lost.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -56,7 +59,9 @@ struct Measured {
     /// Deliveries there should have been.
     owed: u64,
     verdict: Verdict,
-    /// Of all instances during the load, in seconds.
+    /// Cores that all instances used while nothing was published.
+    idle: f64,
+    /// CPU of all instances during the load, in seconds.
     cpu: f64,
     mesh: [f64; METRICS.len()],
     logs: String,
@@ -85,6 +90,9 @@ fn measure(args: &ClusterArgs) -> Result<Measured> {
     let mut fleet = Fleet::start(args.subscribers().div_ceil(PER_PROCESS))?;
     let connect = fleet.connect(&plan(args, &cluster))?;
     (memory.full, memory.slab) = (cluster.memory(), slab_bytes().saturating_sub(slab));
+    let idle = cluster.cpu();
+    std::thread::sleep(IDLE);
+    let idle = used(&idle, &cluster) / IDLE.as_secs_f64();
     let mut publisher = Publisher::open_at_random(&cluster.addresses(), CONNECTIONS, args.topics())?;
     let time = Duration::from_secs_f64(args.seconds());
     let load = Load { rate: Some(args.rate()), time, limit: u64::MAX, batch: 1, payload: args.payload };
@@ -94,13 +102,13 @@ fn measure(args: &ClusterArgs) -> Result<Measured> {
     let expected = publisher.expected();
     let owed = owed(args, &expected);
     fleet.wait_for(owed, PATIENCE);
-    let cpu = cpu.iter().zip(cluster.cpu()).map(|(before, after)| before.seconds_until(&after)).sum();
+    let cpu = used(&cpu, &cluster);
     let after = mesh(&cluster)?;
     memory.loaded = cluster.memory();
     let totals = fleet.report()?;
     let verdict = fleet.settle(&expected)?;
     let mesh = std::array::from_fn(|at| after[at] - before[at]);
-    Ok(Measured { connect, memory, sent, totals, owed, verdict, cpu, mesh, logs: cluster.logs() })
+    Ok(Measured { connect, memory, sent, totals, owed, verdict, idle, cpu, mesh, logs: cluster.logs() })
 }
 
 fn plan(args: &ClusterArgs, cluster: &Instances) -> Connect {
@@ -128,6 +136,11 @@ fn owed(args: &ClusterArgs, expected: &Expected) -> u64 {
     };
     let of_topics: Vec<u64> = (0..args.topics()).map(of_topic).collect();
     (0..args.subscribers()).map(|subscriber| of_topics[Topics::Random(args.topics()).of(subscriber)]).sum()
+}
+
+/// Seconds of CPU that all instances used since these marks.
+fn used(since: &[CpuMark], cluster: &Instances) -> f64 {
+    since.iter().zip(cluster.cpu()).map(|(before, after)| before.seconds_until(&after)).sum()
 }
 
 fn mesh(cluster: &Instances) -> Result<[f64; METRICS.len()]> {
@@ -185,6 +198,7 @@ fn delivery_rows(m: &Measured, row: &mut impl FnMut(&str, String)) {
     }
     row("publish answered, p50 ms", number(m.sent.answers.percentile_ms(50.0)));
     row("publish answered, p99 ms", number(m.sent.answers.percentile_ms(99.0)));
+    row("cores used by all instances, nothing published", number(m.idle));
     row("CPU µs/delivery, all instances", number(m.cpu * 1e6 / deliveries.max(1.0)));
     row("CPU µs/event, all instances", number(m.cpu * 1e6 / events.max(1.0)));
 }

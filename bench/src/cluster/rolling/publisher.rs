@@ -1,5 +1,6 @@
 //! A publisher that stays with one instance as long as that takes its events, and then goes on at the next.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,7 @@ impl Publisher {
     }
 
     async fn attempt(&mut self, request: &[u8]) -> Attempt {
-        let connection = match self.connection.take() {
+        let connection = match self.connection.take().filter(is_open) {
             Some(connection) => connection,
             None => match connect(self.instances[self.at]).await {
                 Ok(connection) => connection,
@@ -104,6 +105,11 @@ impl Publisher {
             Ok(Err(_)) | Err(_) => Attempt::Unanswered,
         }
     }
+}
+
+/// Whether the other end keeps the connection: one that was closed while nothing was asked is no failure.
+fn is_open(connection: &TcpStream) -> bool {
+    connection.try_read(&mut [0]).is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
 }
 
 /// Whether the request was accepted, and the connection if it can take another.

@@ -4,6 +4,7 @@ mod instances;
 mod rolling;
 mod spread;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<()> {
     let outcome = if args.rolling { rolling::run(args)? } else { spread::run(args)? };
     let mut text = outcome.text;
     // All children have ended by now, so what they used is this program's own.
-    text.push_str(&format!("Other programs used {:.2} cores meanwhile.\n", machine.others_until_now()));
+    let _ = writeln!(text, "Other programs used {:.2} cores meanwhile.", machine.others_until_now());
     std::io::stdout().write_all(text.as_bytes()).doing(|| "printing the table".into())?;
     outcome.verdict
 }

@@ -11,7 +11,7 @@ use crate::ledger::Verdict;
 use crate::stats::Histogram;
 
 /// No connect takes longer than this, or the run fails.
-const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_mins(1);
 /// And for each subscriber of a process so much longer.
 const CONNECT_LIMIT_EACH: Duration = Duration::from_millis(10);
 
@@ -210,7 +210,7 @@ impl Totals {
     }
 }
 
-/// A number that looks random (the finalizer of SplitMix64).
+/// A number that looks random (the finalizer of `SplitMix64`).
 fn scattered(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

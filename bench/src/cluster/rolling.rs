@@ -6,6 +6,7 @@ mod publisher;
 mod stream;
 mod subscriber;
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +37,7 @@ const DRAIN_SEC: u32 = 8;
 const STOP_SLACK: Duration = Duration::from_secs(30);
 
 /// How long subscribers may take until all of them have a stream.
-const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_mins(1);
 
 /// When nothing has been delivered for so long, nothing more is on its way.
 const QUIET: Duration = Duration::from_secs(2);
@@ -76,11 +77,12 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     clients.go_on(args)?;
     let (accounts, publishers) = clients.finish()?;
     let mut text = align(&books::rows(args, &accounts, &publishers));
-    text.push_str(&format!(
+    let _ = writeln!(
+        text,
         "Drains took {}; streams end over {DRAIN_SEC} s, clients wait {RETRY_MS} ms and are given a delay of their own \
-         by the drain.\n",
+         by the drain.",
         took.join(", ")
-    ));
+    );
     Ok(Outcome { text, verdict: Ok(()) })
 }
 

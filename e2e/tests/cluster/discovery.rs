@@ -1,4 +1,4 @@
-//! Instances found by the EndpointSlices of a Service, as the mesh does it, on a real API server.
+//! Instances found by the `EndpointSlices` of a Service, as the mesh does it, on a real API server.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 const ROLLOUT: Duration = Duration::from_secs(90);
 
 /// Pods that do nothing and never become ready, behind a headless Service that does not publish them for names.
-const OBJECTS: &str = r#"
+const OBJECTS: &str = r"
 apiVersion: v1
 kind: Service
 metadata: { name: mesh }
@@ -47,7 +47,7 @@ spec:
           imagePullPolicy: Never
           readinessProbe: { tcpSocket: { port: 5555 }, periodSeconds: 1 }
           securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: [ALL] } }
-"#;
+";
 
 async fn told(list: &mut Receiver<Vec<Address>>, wanted: &[String]) -> Outcome {
     let mut wanted: Vec<_> = wanted.iter().map(|ip| format!("tcp://{ip}:5555")).collect();

@@ -81,7 +81,9 @@ fn topics_and_connections_are_listed() {
         .iter()
         .map(|c| c["topics"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect())
         .collect();
-    topics.iter_mut().for_each(|names| names.sort_unstable());
+    for names in &mut topics {
+        names.sort_unstable();
+    }
     topics.sort();
     assert_eq!(topics, [vec!["b", "orders"], vec!["orders"]]);
     assert!(listed.iter().all(|c| c["address"] == "127.0.0.1"));

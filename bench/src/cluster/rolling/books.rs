@@ -191,7 +191,9 @@ mod tests {
     #[test]
     fn a_repetition_counts_whatever_came_between() {
         let mut account = Account::default();
-        [5, 3, 5, 64, 3].into_iter().for_each(|n| account.take(0, n));
+        for n in [5, 3, 5, 64, 3] {
+            account.take(0, n);
+        }
         assert_eq!((account.delivered, account.repeated), (5, 2));
     }
 

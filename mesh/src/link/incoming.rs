@@ -86,7 +86,7 @@ impl Incoming {
         }
     }
 
-    /// The range of batches to ask the sender for, at most every [`ASK_AGAIN`].
+    /// The range of batches to ask the sender for, at most every `ASK_AGAIN`.
     pub fn to_ask(&mut self, now: Duration, patience: Duration) -> Option<(u64, u64)> {
         let first = self.handed_out + 1;
         let since = self.missing_since?;
@@ -140,7 +140,7 @@ impl Incoming {
     }
 
     /// When an acknowledgement has to leave by itself, if one is due: at once when `window` batches could soon
-    /// be on their way, otherwise after [`ACK_DELAY`].
+    /// be on their way, otherwise after `ACK_DELAY`.
     pub fn ack_due(&self, window: usize) -> Option<Duration> {
         let since = self.ack_since.filter(|_| self.told < self.taken)?;
         let many = self.taken - self.told >= (window as u64 / 4).max(1);

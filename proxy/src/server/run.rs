@@ -40,7 +40,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the last answers may take once streams are gone.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
-/// How long other instances are given to hear that this one ends. If they do not, they find it silent.
+/// How long other instances are given to take the last events, and to hear that this one ends. If they do not, they
+/// find it silent.
 const LEAVE_TIME: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether everybody has gone.
@@ -121,16 +122,18 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
         () = drain(&server) => {}
         () = signals.end() => tracing::warn!("second signal: ending at once"),
     }
-    if let Some(mesh) = server.mesh() {
-        mesh.leave();
-        sleep(LEAVE_TIME).await;
-    }
     server.close();
     if timeout(CLOSE_TIME, answered(&server)).await.is_err() {
         tracing::warn!(
             connections = server.open_connections.load(Ordering::SeqCst),
             "some answers were not finished"
         );
+    }
+    if let Some(mesh) = server.mesh() {
+        // What was accepted to the last moment goes first: from somebody who has left nothing is taken.
+        sleep(LEAVE_TIME).await;
+        mesh.leave();
+        sleep(LEAVE_TIME).await;
     }
     tasks.shutdown().await;
     let server = Arc::clone(&server);

@@ -63,7 +63,8 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-fn thousands(value: f64) -> String {
+/// A whole number with thousands separated.
+pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -16,13 +16,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::books::{Account, Publishing};
+use self::books::{Account, End, Publishing};
 use self::publisher::Publisher;
 use self::stream::Memory;
 use self::subscriber::{Live, Subscriber};
 use super::instances::{Instances, Settings};
 use super::{ClusterArgs, Outcome};
 use crate::client::Topics;
+use crate::clock::now_micros;
 use crate::error::{Doing, Result, failed};
 use crate::proc::raise_descriptor_limit;
 use crate::table::align;
@@ -66,17 +67,18 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     let mut clients = Clients::start(args, &cluster.addresses().into())?;
     clients.wait_until_connected(args.subscribers())?;
     clients.publish(args, &cluster.addresses().into());
-    let mut took = Vec::new();
+    let (mut took, mut ends) = (Vec::new(), Vec::new());
     for index in 0..args.instances() {
         clients.go_on(args)?;
         let drained = cluster.stop(index, Duration::from_secs(DRAIN_SEC.into()) + STOP_SLACK)?;
+        ends.push(End { instance: index, at: now_micros() });
         cluster.restart(index)?;
         took.push(format!("{:.1} s", drained.as_secs_f64()));
     }
     clients.wait_until_connected(args.subscribers())?;
     clients.go_on(args)?;
     let (accounts, publishers) = clients.finish()?;
-    let mut text = align(&books::rows(args, &accounts, &publishers));
+    let mut text = align(&books::rows(args, &accounts, &publishers, &ends));
     let _ = writeln!(
         text,
         "Drains took {}; streams end over {DRAIN_SEC} s, clients wait {RETRY_MS} ms and are given a delay of their own \

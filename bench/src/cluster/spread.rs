@@ -10,7 +10,7 @@ use crate::error::{BenchError, Result};
 use crate::ledger::Verdict;
 use crate::proc::{CpuMark, slab_bytes};
 use crate::publish::{Load, Publisher, Sent};
-use crate::table::{align, number};
+use crate::table::{align, number, thousands};
 
 /// A client process may open 20,000 descriptors, and needs some for itself.
 const PER_PROCESS: usize = 18_500;
@@ -155,8 +155,8 @@ fn rows(args: &ClusterArgs, m: &Measured) -> Vec<Vec<String>> {
     let mut rows = vec![vec!["quantity".into(), "value".into()]];
     let mut row = |what: &str, value: String| rows.push(vec![what.into(), value]);
     row("instances", args.instances().to_string());
-    row("subscribers", number(args.subscribers() as f64));
-    row("topics", number(args.topics() as f64));
+    row("subscribers", thousands(args.subscribers() as f64));
+    row("topics", thousands(args.topics() as f64));
     row("connects/s", number(args.subscribers() as f64 / m.connect.as_secs_f64()));
     memory_rows(args, &m.memory, &mut row);
     delivery_rows(m, &mut row);
@@ -183,15 +183,15 @@ fn delivery_rows(m: &Measured, row: &mut impl FnMut(&str, String)) {
     let (totals, verdict) = (&m.totals, &m.verdict);
     let seconds = m.sent.ended.saturating_sub(m.sent.started).max(1) as f64 / 1e6;
     let (events, deliveries) = (m.sent.events as f64, totals.delivered as f64);
-    row("events published", format!("{} ({}/s)", number(events), number(events / seconds)));
-    row("deliveries owed", number(m.owed as f64));
-    row("deliveries made", format!("{} ({}/s)", number(deliveries), number(deliveries / seconds)));
+    row("events published", format!("{} ({}/s)", thousands(events), number(events / seconds)));
+    row("deliveries owed", thousands(m.owed as f64));
+    row("deliveries made", format!("{} ({}/s)", thousands(deliveries), number(deliveries / seconds)));
     row("lost", verdict.lost.to_string());
     row("repeated", verdict.repeated.to_string());
     row("unknown", verdict.unknown.to_string());
     row("streams ended early", totals.ended.to_string());
     for (which, latency) in [("own", &totals.latency), ("another", &totals.remote)] {
-        row(&format!("deliveries published at {which} instance"), number(latency.count() as f64));
+        row(&format!("deliveries published at {which} instance"), thousands(latency.count() as f64));
         row(&format!("  p50 ms, {which}"), number(latency.percentile_ms(50.0)));
         row(&format!("  p99 ms, {which}"), number(latency.percentile_ms(99.0)));
         row(&format!("  max ms, {which}"), number(latency.max_ms()));
@@ -206,8 +206,8 @@ fn delivery_rows(m: &Measured, row: &mut impl FnMut(&str, String)) {
 fn mesh_rows(m: &Measured, row: &mut impl FnMut(&str, String)) {
     let [forwarded, taken, unwanted, lost, dropped] = m.mesh;
     let share = unwanted / (taken + unwanted).max(1.0) * 100.0;
-    row("events forwarded between instances", number(forwarded));
-    row("  delivered there", number(taken));
-    row("  nobody wanted them there", format!("{} ({share:.2}%)", number(unwanted)));
-    row("  lost or dropped by the mesh", number(lost + dropped));
+    row("events forwarded between instances", thousands(forwarded));
+    row("  delivered there", thousands(taken));
+    row("  nobody wanted them there", format!("{} ({share:.2}%)", thousands(unwanted)));
+    row("  lost or dropped by the mesh", thousands(lost + dropped));
 }

@@ -2,15 +2,20 @@
 
 use super::super::ClusterArgs;
 use crate::stats::Histogram;
-use crate::table::number;
+use crate::table::{number, thousands};
 
 /// An event that came so shortly before a stream's end may have been on its way when the stream ended, in microseconds.
 const ON_ITS_WAY: u64 = 250_000;
+
+/// An instance that ends within this time is about to, in microseconds.
+const ABOUT_TO_END: u64 = 500_000;
 
 /// One event of a publisher; its number is its place among the publisher's events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published {
     pub(super) topic: usize,
+    /// The instance that accepted it, or would have been tried next.
+    pub(super) at: usize,
     /// Monotonic microseconds of the first attempt.
     pub(super) sent: u64,
     /// Monotonic microseconds at which it was accepted; `None` where all attempts failed.
@@ -51,6 +56,14 @@ pub(super) struct Account {
     pub(super) latency: Histogram,
 }
 
+/// An instance's process had ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) instance: usize,
+    /// Monotonic microseconds.
+    pub(super) at: u64,
+}
+
 /// All of it together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Missed {
@@ -60,6 +73,8 @@ pub(super) struct Missed {
     pub(super) away: u64,
     /// Accepted while it had one.
     pub(super) connected: u64,
+    /// Those of them that an instance accepted which was about to end.
+    pub(super) at_the_end: u64,
     /// Subscribers that missed something.
     pub(super) subscribers: u64,
     /// Those of them that were never told of a gap.
@@ -102,7 +117,7 @@ impl Account {
 }
 
 /// Compares every subscriber's account with what was accepted.
-pub(super) fn settle(accounts: &[Account], publishers: &[Publishing]) -> Missed {
+pub(super) fn settle(accounts: &[Account], publishers: &[Publishing], ends: &[End]) -> Missed {
     let mut missed = Missed::default();
     for account in accounts {
         let before = missed.away + missed.connected;
@@ -116,6 +131,8 @@ pub(super) fn settle(accounts: &[Account], publishers: &[Publishing]) -> Missed 
                         missed.owed += 1;
                         let away = account.was_away(event, at);
                         *(if away { &mut missed.away } else { &mut missed.connected }) += 1;
+                        let last = |e: &End| e.instance == event.at && at <= e.at && e.at - at < ABOUT_TO_END;
+                        missed.at_the_end += u64::from(!away && ends.iter().any(last));
                     }
                 }
             }
@@ -128,8 +145,13 @@ pub(super) fn settle(accounts: &[Account], publishers: &[Publishing]) -> Missed 
 }
 
 /// The table's lines.
-pub(super) fn rows(args: &ClusterArgs, accounts: &[Account], publishers: &[Publishing]) -> Vec<Vec<String>> {
-    let missed = settle(accounts, publishers);
+pub(super) fn rows(
+    args: &ClusterArgs,
+    accounts: &[Account],
+    publishers: &[Publishing],
+    ends: &[End],
+) -> Vec<Vec<String>> {
+    let missed = settle(accounts, publishers, ends);
     let sum = |of: fn(&Account) -> u64| accounts.iter().map(of).sum::<u64>() as f64;
     let attempts = |of: fn(&Publishing) -> u64| publishers.iter().map(of).sum::<u64>();
     let (mut latency, mut away) = (Histogram::default(), Histogram::default());
@@ -141,25 +163,26 @@ pub(super) fn rows(args: &ClusterArgs, accounts: &[Account], publishers: &[Publi
     let given_up = events.clone().filter(|e| e.accepted.is_none()).count();
     let mut rows = vec![vec!["quantity".into(), "value".into()]];
     let mut row = |what: &str, value: String| rows.push(vec![what.into(), value]);
-    row("instances, each restarted once", number(args.instances() as f64));
-    row("subscribers", number(accounts.len() as f64));
-    row("topics", number(args.topics() as f64));
-    row("events accepted", number((events.count() - given_up) as f64));
+    row("instances, each restarted once", thousands(args.instances() as f64));
+    row("subscribers", thousands(accounts.len() as f64));
+    row("topics", thousands(args.topics() as f64));
+    row("events accepted", thousands((events.count() - given_up) as f64));
     row("attempts to publish that failed: no connection", attempts(|p| p.unreachable).to_string());
     row("  connection ended before the answer", attempts(|p| p.unanswered).to_string());
     row("  refused", attempts(|p| p.refused).to_string());
     row("events given up by their publisher", given_up.to_string());
-    row("deliveries owed", number(missed.owed as f64));
-    row("missed while without a stream", number(missed.away as f64));
-    row("missed with a stream", number(missed.connected as f64));
-    row("repeated", number(sum(|a| a.repeated)));
-    row("delivered although no publisher was told so", number(missed.stray as f64));
-    row("subscribers that missed something", number(missed.subscribers as f64));
-    row("  and were not told of a gap", number(missed.untold as f64));
-    row("streams that ended with a request to come back", number(sum(|a| a.asked)));
-    row("streams that ended without", number(sum(|a| a.cut)));
-    row("reconnects that failed", number(sum(|a| a.failed)));
-    row("gaps told", number(sum(|a| a.gaps)));
+    row("deliveries owed", thousands(missed.owed as f64));
+    row("missed while without a stream", thousands(missed.away as f64));
+    row("missed with a stream", thousands(missed.connected as f64));
+    row("  accepted less than 500 ms before their instance ended", thousands(missed.at_the_end as f64));
+    row("repeated", thousands(sum(|a| a.repeated)));
+    row("delivered although no publisher was told so", thousands(missed.stray as f64));
+    row("subscribers that missed something", thousands(missed.subscribers as f64));
+    row("  and were not told of a gap", thousands(missed.untold as f64));
+    row("streams that ended with a request to come back", thousands(sum(|a| a.asked)));
+    row("streams that ended without", thousands(sum(|a| a.cut)));
+    row("reconnects that failed", thousands(sum(|a| a.failed)));
+    row("gaps told", thousands(sum(|a| a.gaps)));
     row("without a stream, p50 ms", number(away.percentile_ms(50.0)));
     row("without a stream, max ms", number(away.max_ms()));
     row("latency p50 ms", number(latency.percentile_ms(50.0)));
@@ -173,7 +196,7 @@ mod tests {
     use super::*;
 
     fn published(topic: usize, sent: u64) -> Published {
-        Published { topic, sent, accepted: Some(sent + 1000) }
+        Published { topic, at: 1, sent, accepted: Some(sent + 1000) }
     }
 
     fn publishing(events: Vec<Published>) -> Vec<Publishing> {
@@ -185,7 +208,7 @@ mod tests {
         let mut account = Account::new(1);
         (0..130).for_each(|n| account.take(0, n));
         let books = publishing((0..130).map(|n| published(1, n)).collect());
-        assert_eq!(settle(&[account], &books), Missed { owed: 130, ..Missed::default() });
+        assert_eq!(settle(&[account], &books, &[]), Missed { owed: 130, ..Missed::default() });
     }
 
     #[test]
@@ -208,8 +231,9 @@ mod tests {
             published(0, 12_500_000),
             published(7, 11_000_000),
         ]);
-        let missed = settle(&[account], &books);
-        assert_eq!((missed.owed, missed.away, missed.connected), (4, 2, 2));
+        let ends = [End { instance: 1, at: 5_200_000 }, End { instance: 2, at: 12_600_000 }];
+        let missed = settle(&[account], &books, &ends);
+        assert_eq!((missed.owed, missed.away, missed.connected, missed.at_the_end), (4, 2, 2, 1));
         assert_eq!((missed.subscribers, missed.untold), (1, 1));
     }
 
@@ -218,6 +242,6 @@ mod tests {
         let mut account = Account { gaps: 1, ..Account::default() };
         account.take(0, 0);
         let books = publishing(vec![Published { accepted: None, ..published(0, 1) }]);
-        assert_eq!(settle(&[account], &books), Missed { stray: 1, ..Missed::default() });
+        assert_eq!(settle(&[account], &books, &[]), Missed { stray: 1, ..Missed::default() });
     }
 }

@@ -85,7 +85,7 @@ impl Publisher {
             *count += 1;
             (self.connection, self.at) = (None, (self.at + 1) % self.instances.len());
         }
-        self.book.events.push(Published { topic, sent, accepted });
+        self.book.events.push(Published { topic, at: self.at, sent, accepted });
     }
 
     async fn attempt(&mut self, request: &[u8]) -> Attempt {

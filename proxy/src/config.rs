@@ -128,6 +128,8 @@ pub fn dev_config() -> Config {
     let mut config = Config::default();
     config.http.bind_address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     config.jwt_verifier.require_authentication = false;
+    // Whoever presses Ctrl-C is not to wait for open streams.
+    config.http.drain_window_sec = 0;
     config
 }
 

@@ -32,7 +32,10 @@ impl Admin {
     /// The secret that requests must carry, if any: `token`, or what is in `token_file` now.
     pub fn secret(&self) -> std::io::Result<Option<Secret>> {
         match &self.token_file {
-            Some(file) => Ok(Some(Secret::new(std::fs::read_to_string(file)?.trim()))),
+            Some(file) => match std::fs::read_to_string(file)?.trim() {
+                "" => Err(std::io::Error::other(format!("{file} is empty; put a long random text into it"))),
+                secret => Ok(Some(Secret::new(secret))),
+            },
             None => Ok(self.token.clone()),
         }
     }
@@ -48,5 +51,19 @@ impl Admin {
             problem("token_file", "cannot be set together with admin.token; keep one of them");
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_secret_is_none_and_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let admin = Admin { token_file: Some(file.path().display().to_string()), ..Admin::default() };
+        assert!(admin.secret().unwrap_err().to_string().contains("is empty"));
+        std::fs::write(file.path(), " secret\n").unwrap();
+        assert_eq!(admin.secret().unwrap(), Some(Secret::new("secret")));
     }
 }

@@ -41,8 +41,6 @@ pub enum Channel {
     Request = 2,
     /// An answer.
     Reply = 3,
-    /// What a back end publishes.
-    Publish = 4,
 }
 
 /// What stands before the body.
@@ -119,9 +117,7 @@ struct Heard {
 
 impl Channel {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Link, Self::Request, Self::Reply, Self::Publish]
-            .into_iter()
-            .find(|channel| *channel as u8 == byte)
+        [Self::Link, Self::Request, Self::Reply].into_iter().find(|channel| *channel as u8 == byte)
     }
 }
 

@@ -166,7 +166,8 @@ async fn drain(server: &Arc<Server>) {
     if timeout(window, gone).await.is_err() {
         tracing::warn!(left = server.admission.connections(), "the drain window is over");
     }
-    if streams > 0 {
+    // Without a window nobody is to be waited for.
+    if streams > 0 && config.http.drain_window_sec > 0 {
         // The last ones come back after one and a half times the delay at most.
         let linger = Duration::from_millis(config.http.retry_ms) * 3 / 2;
         sleep(linger.clamp(LINGER_MIN, LINGER_MAX)).await;

@@ -10,6 +10,7 @@ mod topic_id;
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
 };
 
@@ -18,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::serve::serve;
 use crate::{
     client::{ClientError, Token, Trust},
-    config::{Config, Problem, Source},
+    config::{Problem, Source},
 };
 
 const EXIT_CODES: &str = "\
@@ -148,8 +149,7 @@ impl Cli {
 }
 
 /// What `--dev` says before it starts.
-pub fn dev_banner(config: &Config) -> String {
-    let address = config.http.bind_address;
+pub fn dev_banner(address: SocketAddr) -> String {
     format!(
         "DEVELOPMENT MODE: authentication is off, everybody on this machine may publish and subscribe.\n\
          Try it with two terminals:\n\n  \
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_banner_of_development_names_the_address() {
-        let banner = dev_banner(&crate::config::dev_config());
+        let banner = dev_banner(crate::config::dev_config().http.bind_address);
         assert_eq!(banner.matches("http://127.0.0.1:8080/events/demo").count(), 2);
         assert!(banner.contains("authentication is off"));
     }

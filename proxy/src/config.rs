@@ -60,7 +60,7 @@ pub use self::{
     source::{NamedFiles, Source},
     telemetry::{LogFormat, Telemetry},
     tls::Tls,
-    watch::Watcher,
+    watch::{Reloads, Watcher},
 };
 
 /// The whole configuration of a proxy.

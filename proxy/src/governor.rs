@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -43,6 +43,7 @@ pub const CEILINGS: [Passing; 3] = [Passing::Memory, Passing::Cpu, Passing::Netw
 #[derive(Debug, Default)]
 pub struct Pressure {
     refuse: AtomicU8,
+    shrink: AtomicBool,
     shrunk: AtomicU64,
 }
 
@@ -85,6 +86,11 @@ impl Pressure {
         Passing::ALL.get(usize::from(index)).copied()
     }
 
+    /// Whether less history is kept than is configured.
+    pub fn shrinks(&self) -> bool {
+        self.shrink.load(Ordering::Relaxed)
+    }
+
     /// How often the history was made smaller.
     pub fn shrunk(&self) -> u64 {
         self.shrunk.load(Ordering::Relaxed)
@@ -117,7 +123,6 @@ pub async fn run(server: Arc<Server>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut meter = Meter::new();
-    let mut shrunk = false;
     loop {
         ticks.tick().await;
         let usage = meter.measure(server.delivery.stats().bytes.load(Ordering::Relaxed));
@@ -126,10 +131,9 @@ pub async fn run(server: Arc<Server>) {
             let why = verdict.refuse.map_or("nothing", Passing::as_str);
             tracing::warn!(short = why, ?usage, "what newcomers are turned away for has changed");
         }
-        if verdict.shrink != shrunk {
-            shrunk = verdict.shrink;
-            server.shrink_history(shrunk);
-            server.pressure.shrunk.fetch_add(u64::from(shrunk), Ordering::Relaxed);
+        if server.pressure.shrink.swap(verdict.shrink, Ordering::Relaxed) != verdict.shrink {
+            server.apply_pressure();
+            server.pressure.shrunk.fetch_add(u64::from(verdict.shrink), Ordering::Relaxed);
         }
         if verdict.cut {
             let cut = Arc::new(Cut::Slowest(CUT_AT_ONCE));

@@ -21,7 +21,7 @@ use crate::{
     admission::{self, Admission, Permit},
     auth::{self, Action, Authenticator, Grant, token_from_request},
     canary::Canary,
-    config::{Config, Secret},
+    config::{Config, Reloads, Secret},
     delivery::{Command, Cut, Delivery},
     edge::{
         Problem, Reply,
@@ -61,6 +61,8 @@ pub struct Server {
     pub refusals: Refusals,
     /// Tells whether events are delivered.
     pub canary: Canary,
+    /// How often the configuration was read again.
+    pub reloads: Arc<Reloads>,
     /// What operators measure.
     pub metrics: Metrics,
     /// Connections that are with hyper.
@@ -86,7 +88,7 @@ pub enum Refusal {
 }
 
 /// How long those who are turned away are told to wait, unless more is known.
-const RETURN_AFTER: Duration = Duration::from_secs(4);
+pub(crate) const RETURN_AFTER: Duration = Duration::from_secs(4);
 
 // === impl Server ===
 

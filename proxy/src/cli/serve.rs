@@ -37,9 +37,6 @@ pub fn serve(source: &Source) -> Exit {
         Ok(config) => config,
         Err(problems) => return report_problems(&problems),
     };
-    if source.is_dev() {
-        note(&dev_banner(&config));
-    }
     match start(source, config) {
         Ok(()) => Exit::Success,
         Err(error) => {
@@ -60,10 +57,16 @@ fn start(source: &Source, config: Config) -> Result<(), ServeError> {
     let traces = Traces::start(&config, &registry, runtime.handle())?;
     let logs = telemetry::init(&config, traces.as_ref());
     let outcome = runtime.block_on(async {
-        let (changes, _watcher) =
-            Watcher::spawn(source.clone(), Arc::new(config.clone())).map_err(ServeError::Watch)?;
         let server = Server::new(config, logs, &registry)?;
-        Ok(run(server, changes).await?)
+        let (changes, _watcher) =
+            Watcher::spawn(source.clone(), server.config(), Arc::clone(&server.reloads))
+                .map_err(ServeError::Watch)?;
+        let serving = |address| {
+            if source.is_dev() {
+                note(&dev_banner(address));
+            }
+        };
+        Ok(run(server, changes, serving).await?)
     });
     if let Some(traces) = traces {
         traces.stop();

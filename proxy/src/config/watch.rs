@@ -1,6 +1,13 @@
 //! Keeps a running proxy's configuration up to date with its source.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -24,6 +31,7 @@ const POLL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Watcher {
     source: Source,
+    reloads: Arc<Reloads>,
     sender: watch::Sender<Arc<Config>>,
     hangup: Signal,
     poll: Duration,
@@ -37,23 +45,45 @@ pub struct Watcher {
     rejected: Vec<Problem>,
 }
 
+/// How often the configuration has been read again.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    applied: AtomicU64,
+    rejected: AtomicU64,
+}
+
+// === impl Reloads ===
+
+impl Reloads {
+    /// Took effect, as far as that is possible without a restart.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    /// Had a problem and was passed over.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+}
+
 // === impl Watcher ===
 
 impl Watcher {
     /// Watches a source whose configuration is `config` at present. Needs a tokio runtime with I/O.
-    pub fn new(source: Source, config: Arc<Config>) -> io::Result<Self> {
+    pub fn new(source: Source, config: Arc<Config>, reloads: Arc<Reloads>) -> io::Result<Self> {
         let hangup = signal(SignalKind::hangup())?;
         let seen = source.fingerprint(&config);
         let (sender, _) = watch::channel(config);
-        Ok(Self { source, sender, hangup, poll: POLL, seen, fresh: None, rejected: Vec::new() })
+        Ok(Self { source, reloads, sender, hangup, poll: POLL, seen, fresh: None, rejected: Vec::new() })
     }
 
     /// Watches in a task of its own, which ends when the last receiver is dropped.
     pub fn spawn(
         source: Source,
         config: Arc<Config>,
+        reloads: Arc<Reloads>,
     ) -> io::Result<(watch::Receiver<Arc<Config>>, JoinHandle<()>)> {
-        let watcher = Self::new(source, config)?;
+        let watcher = Self::new(source, config, reloads)?;
         Ok((watcher.subscribe(), tokio::spawn(watcher.run())))
     }
 
@@ -103,13 +133,17 @@ impl Watcher {
         match loaded {
             Ok(new) => {
                 self.rejected.clear();
-                if self.apply(cause, &new) {
+                let applied = self.apply(cause, &new);
+                let counter = if applied { &self.reloads.applied } else { &self.reloads.rejected };
+                counter.fetch_add(1, Ordering::Relaxed);
+                if applied {
                     // The new configuration may name other files than the old one.
                     self.seen = self.fingerprint().await.unwrap_or(self.seen);
                 }
             }
             Err(problems) if problems == self.rejected => {}
             Err(problems) => {
+                self.reloads.rejected.fetch_add(1, Ordering::Relaxed);
                 log_problems(cause, &problems);
                 self.rejected = problems;
             }
@@ -169,7 +203,7 @@ mod tests {
             replace(&file, text);
             let source = Source::file(&file, []);
             let config = Arc::new(source.load().unwrap());
-            let mut watcher = Watcher::new(source, config).unwrap();
+            let mut watcher = Watcher::new(source, config, Arc::default()).unwrap();
             watcher.poll = Duration::from_millis(5);
             let receiver = watcher.subscribe();
             tokio::spawn(watcher.run());
@@ -206,7 +240,8 @@ mod tests {
         let (file, token) = (folder.path().join("proxy.toml"), folder.path().join("token"));
         replace(&file, BASE);
         let source = Source::file(&file, []);
-        let mut watcher = Watcher::new(source.clone(), Arc::new(source.load().unwrap())).unwrap();
+        let mut watcher =
+            Watcher::new(source.clone(), Arc::new(source.load().unwrap()), Arc::default()).unwrap();
         let receiver = watcher.subscribe();
         replace(&file, &format!("[admin]\ntoken_file = \"{}\"\n{BASE}", token.display()));
 
@@ -221,6 +256,7 @@ mod tests {
         assert!(receiver.has_changed().unwrap());
         assert!(receiver.borrow().admin.token_file.is_some());
         assert!(watcher.rejected.is_empty());
+        assert_eq!((watcher.reloads.applied(), watcher.reloads.rejected()), (1, 1));
     }
 
     #[tokio::test]
@@ -248,7 +284,7 @@ mod tests {
         fs::write(&file, BASE).unwrap();
         let source = Source::file(&file, []);
         let config = Arc::new(source.load().unwrap());
-        let (receiver, task) = Watcher::spawn(source, config).unwrap();
+        let (receiver, task) = Watcher::spawn(source, config, Arc::default()).unwrap();
         drop(receiver);
         timeout(Duration::from_secs(20), task).await.expect("the task ends").unwrap();
     }

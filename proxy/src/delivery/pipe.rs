@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
@@ -42,7 +43,19 @@ struct State {
     reader: Option<Waker>,
     writer_waits: bool,
     reader_gone: bool,
-    finished: bool,
+    stage: Stage,
+}
+
+/// How far the shard is with a pipe.
+#[derive(Default, PartialEq, Eq)]
+enum Stage {
+    /// It has not seen it yet.
+    #[default]
+    New,
+    /// It delivers to it.
+    Joined,
+    /// Nothing more will come.
+    Finished,
 }
 
 /// The reading end: a response body.
@@ -108,9 +121,18 @@ impl Pipe {
         Ok(written)
     }
 
+    /// The shard delivers to this pipe from now on.
+    pub(super) fn join(&self) {
+        self.tell(|state| state.stage = Stage::Joined);
+    }
+
     pub(super) fn finish(&self) {
+        self.tell(|state| state.stage = Stage::Finished);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
-        state.finished = true;
+        change(&mut state);
         if let Some(reader) = state.reader.take() {
             drop(state);
             reader.wake();
@@ -125,6 +147,20 @@ impl PipeBody {
     pub fn hold(&mut self, value: impl Send + Sync + 'static) {
         self.held = Some(Box::new(value));
     }
+
+    /// Waits until the shard delivers to this pipe: what is published after that is not missed, whether or not its topic
+    /// keeps a history.
+    pub async fn joined(&mut self) {
+        poll_fn(|cx| {
+            let mut state = self.pipe.state.lock();
+            if state.stage != Stage::New {
+                return Poll::Ready(());
+            }
+            state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 impl Body for PipeBody {
@@ -137,7 +173,7 @@ impl Body for PipeBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut state = self.pipe.state.lock();
         if state.buffer.is_empty() {
-            if state.finished {
+            if state.stage == Stage::Finished {
                 return Poll::Ready(None);
             }
             state.reader = Some(cx.waker().clone());

@@ -206,6 +206,9 @@ impl Shard {
             return self.end(key, CutReason::Error);
         }
         let conn = &mut self.conns[key as usize];
+        if let Sink::Pipe(pipe) = &conn.sink {
+            pipe.join();
+        }
         conn.push(&terms.head);
         conn.say(&terms.preamble);
         self.catch_up(key);

@@ -12,13 +12,17 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, join},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, join, sink},
     net::TcpStream,
     select,
     time::timeout,
 };
 
-use super::{head_limits, link::Link, service::serve};
+use super::{
+    head_limits,
+    link::{Heard, Link, Purpose},
+    service::serve,
+};
 use crate::{
     config::Http,
     delivery::{NewSubscriber, Terms, sink::Sink},
@@ -28,8 +32,9 @@ use crate::{
 /// How long an HTTP/2 peer may leave a ping unanswered.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a TLS peer may take to accept the end of its connection.
+/// How long a peer may take to accept the end of its connection, and how much it may still send meanwhile.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
+const CLOSE_BYTES: u64 = 1024 * 1024;
 
 /// How the driving of an HTTP/1 connection ended.
 enum End {
@@ -41,37 +46,42 @@ enum End {
 }
 
 /// Serves a connection in plain text: HTTP/1.x, or HTTP/2 by prior knowledge (RFC 9113, section 3.3).
-pub(super) async fn serve_plain(server: Arc<Server>, stream: TcpStream, peer: IpAddr) {
-    let link = Link::new(true);
+pub(super) async fn serve_plain(server: Arc<Server>, stream: TcpStream, peer: IpAddr, purpose: Purpose) {
+    let link = Link::new(purpose, purpose == Purpose::Serve);
     let (stream, read, end) = drive_http1(&server, stream, peer, &link).await;
     match end {
-        End::Closed => {}
+        End::Closed => finish(stream).await,
         End::HandOff(terms) => hand_off(&server, stream, *terms),
         End::Http2 => {
             let (reader, writer) = stream.into_split();
             let stream = join(Cursor::new(read).chain(reader), writer);
-            drive_http2(&server, stream, peer).await;
+            drive_http2(&server, stream, peer, purpose).await;
         }
     }
 }
 
-/// Serves a connection to the admin listener.
-pub(super) async fn serve_admin(server: Arc<Server>, stream: TcpStream, peer: IpAddr) {
-    drive_http1(&server, stream, peer, &Link::admin()).await;
-}
-
 /// Serves a connection whose TLS handshake is done. Its subscribers stay with hyper.
-pub(super) async fn serve_tls<S>(server: Arc<Server>, stream: S, peer: IpAddr, http2: bool)
+pub(super) async fn serve_tls<S>(server: Arc<Server>, stream: S, peer: IpAddr, purpose: Purpose, http2: bool)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     if http2 {
-        drive_http2(&server, stream, peer).await;
+        drive_http2(&server, stream, peer, purpose).await;
     } else {
-        let (mut stream, ..) = drive_http1(&server, stream, peer, &Link::new(false)).await;
-        // The alert that tells a client that this is the end, and no cut (RFC 8446, section 6.1).
-        let _ = timeout(CLOSE_TIME, stream.shutdown()).await;
+        let (stream, ..) = drive_http1(&server, stream, peer, &Link::new(purpose, false)).await;
+        finish(stream).await;
     }
+}
+
+/// Ends a connection so that the peer gets the last answer: what it still sends is read, for the kernel resets a connection
+/// that is closed with something unread, and with the reset goes what was not read there yet (RFC 9112, section 9.6).
+/// Over TLS this sends the alert that tells an end from a cut (RFC 8446, section 6.1).
+async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let _ = timeout(CLOSE_TIME, async {
+        stream.shutdown().await?;
+        copy(&mut stream.take(CLOSE_BYTES), &mut sink()).await
+    })
+    .await;
 }
 
 /// Drives an HTTP/1 connection until it ends or is something else; then gives back the stream and the bytes
@@ -86,7 +96,8 @@ where
         move |request| Box::pin(serve(Arc::clone(&server), peer, Arc::clone(&link), request))
     });
     let config = server.config();
-    let mut connection = http1_builder(&config.http).serve_connection(TokioIo::new(stream), service);
+    let mut connection = http1_builder(&config.http)
+        .serve_connection(TokioIo::new(Heard::new(stream, Arc::clone(link))), service);
     let mut closing = pin!(server.closing());
     let mut is_closing = false;
     let mut idle = pin!(link.idle(&config.http));
@@ -110,14 +121,14 @@ where
         }
     };
     let parts = connection.into_parts();
-    (parts.io.into_inner(), parts.read_buf, end)
+    (parts.io.into_inner().into_inner(), parts.read_buf, end)
 }
 
-async fn drive_http2<S>(server: &Arc<Server>, stream: S, peer: IpAddr)
+async fn drive_http2<S>(server: &Arc<Server>, stream: S, peer: IpAddr, purpose: Purpose)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let link = Link::new(false);
+    let link = Link::new(purpose, false);
     let service = service_fn({
         let (server, link) = (Arc::clone(server), Arc::clone(&link));
         move |request| serve(Arc::clone(&server), peer, Arc::clone(&link), request)

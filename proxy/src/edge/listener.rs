@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::IpAddr,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,15 +11,16 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::{
-    io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     select,
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 
 use super::{
     client_address::is_trusted,
-    connection::{serve_admin, serve_plain, serve_tls},
+    connection::{serve_plain, serve_tls},
+    link::Purpose,
     proxy_protocol,
     tls::TlsIdentity,
     turn_away::Passing,
@@ -29,12 +30,12 @@ use crate::{config::Http, server::Server};
 /// How long to wait after an accept that failed for a reason that does not pass by itself.
 const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a client that is refused at once may take to read the answer.
+/// How long a client that is turned away for want of descriptors may take to ask and to read the answer.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// The answer where there is no descriptor to serve a connection with.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// How many of them are answered at a time, from the descriptors that are kept for other things; others
+/// wait to be accepted.
+const REFUSALS_AT_ONCE: usize = 16;
 
 /// What a listener speaks.
 pub enum Speaks {
@@ -56,6 +57,8 @@ struct Open(Arc<Server>);
 pub async fn run(server: Arc<Server>, listener: TcpListener, speaks: Speaks) {
     let speaks = Arc::new(speaks);
     let spare = Spare::new();
+    let purpose = if matches!(*speaks, Speaks::Admin) { Purpose::Administer } else { Purpose::Serve };
+    let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     loop {
         let accepted = select! {
             biased;
@@ -64,24 +67,34 @@ pub async fn run(server: Arc<Server>, listener: TcpListener, speaks: Speaks) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(open) = Open::new(&server) else {
-                    tokio::spawn(refuse(stream));
-                    continue;
-                };
                 configure(&stream, &server.config().http);
                 let (server, speaks) = (Arc::clone(&server), Arc::clone(&speaks));
-                tokio::spawn(async move {
-                    serve(server, stream, peer.ip().to_canonical(), &speaks).await;
-                    drop(open);
-                });
+                if let Some(open) = Open::new(&server) {
+                    tokio::spawn(async move {
+                        serve(server, stream, peer, &speaks, purpose).await;
+                        drop(open);
+                    });
+                } else if let Ok(permit) = Arc::clone(&refusals).acquire_owned().await {
+                    tokio::spawn(async move {
+                        turn_away(server, stream, peer, &speaks).await;
+                        drop(permit);
+                    });
+                }
             }
-            Err(error) => recover(&error, &listener, &spare, &server).await,
+            Err(error) => recover(&error, &listener, &spare, &server, &speaks).await,
         }
     }
 }
 
-async fn serve(server: Arc<Server>, mut stream: TcpStream, peer: IpAddr, speaks: &Speaks) {
+async fn serve(
+    server: Arc<Server>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    speaks: &Speaks,
+    purpose: Purpose,
+) {
     let config = server.config();
+    let peer = peer.ip().to_canonical();
     let time = Duration::from_secs(config.http.header_timeout_sec);
     let mut client = peer;
     if config.http.proxy_protocol && is_trusted(peer, &config.http) {
@@ -92,12 +105,11 @@ async fn serve(server: Arc<Server>, mut stream: TcpStream, peer: IpAddr, speaks:
         }
     }
     match speaks {
-        Speaks::Plain => serve_plain(server, stream, client).await,
-        Speaks::Admin => serve_admin(server, stream, client).await,
+        Speaks::Plain | Speaks::Admin => serve_plain(server, stream, client, purpose).await,
         Speaks::Tls(identity) => match timeout(time, identity.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                serve_tls(server, stream, client, http2).await;
+                serve_tls(server, stream, client, purpose, http2).await;
             }
             Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
@@ -117,14 +129,20 @@ fn configure(stream: &TcpStream, http: &Http) {
 
 /// An accept has failed. Without descriptors the connection would wait in the kernel and be reported again at
 /// once, so one that was kept for this is used to take it and say no.
-async fn recover(error: &io::Error, listener: &TcpListener, spare: &Spare, server: &Server) {
+async fn recover(
+    error: &io::Error,
+    listener: &TcpListener,
+    spare: &Spare,
+    server: &Arc<Server>,
+    speaks: &Speaks,
+) {
     match Errno::from_io_error(error) {
         Some(Errno::CONNABORTED | Errno::INTR | Errno::PERM) => {}
         Some(Errno::MFILE | Errno::NFILE) => {
             server.refusals.count(Passing::Descriptors);
             spare.release();
             match timeout(FAILURE_PAUSE, listener.accept()).await {
-                Ok(Ok((stream, _))) => refuse(stream).await,
+                Ok(Ok((stream, peer))) => turn_away(Arc::clone(server), stream, peer, speaks).await,
                 // Somebody else has got the spare one, and the connection still waits.
                 Ok(Err(_)) => sleep(FAILURE_PAUSE).await,
                 Err(_) => {}
@@ -138,12 +156,9 @@ async fn recover(error: &io::Error, listener: &TcpListener, spare: &Spare, serve
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
-    let _ = timeout(REFUSAL_TIME, async {
-        stream.write_all(FULL).await?;
-        stream.shutdown().await
-    })
-    .await;
+/// Answers somebody for whom there is no descriptor: a browser has to hear that it should come back, and when.
+async fn turn_away(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, speaks: &Speaks) {
+    let _ = timeout(REFUSAL_TIME, serve(server, stream, peer, speaks, Purpose::TurnAway)).await;
 }
 
 // === impl Spare ===

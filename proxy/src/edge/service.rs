@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header::CONNECTION, request::Parts};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use serde_json::json;
@@ -12,17 +12,18 @@ use super::{
     Problem, Reply,
     batch::publish_batch,
     client_address, cors, head_limits,
-    link::Link,
+    link::{Link, Purpose},
     publish::publish,
     reply::{empty_reply, json_reply},
     subscribe::{Outcome, subscribe, topics},
+    turn_away::{Passing, answer},
 };
 use crate::{
     admin,
     auth::Action,
     mesh::Presence,
     ops,
-    server::{Refusal, Server},
+    server::{RETURN_AFTER, Refusal, Server},
     telemetry::trace,
     topic::{TopicId, TopicName},
 };
@@ -56,8 +57,17 @@ pub(super) async fn serve(
     {
         return Ok(problem.reply());
     }
-    if link.is_admin() {
-        return Ok(admin::answer(&server, &head, body).await);
+    match link.purpose() {
+        Purpose::Serve => {}
+        Purpose::Administer => return Ok(admin::answer(&server, &head, body).await),
+        Purpose::TurnAway => {
+            let why = "this instance has no file descriptor to serve you with; come back";
+            let with = config.http.refuse_with;
+            let mut reply = answer(Passing::Descriptors, why, RETURN_AFTER, &head.headers, with);
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            add_cors(&server, &head.headers, &mut reply);
+            return Ok(reply);
+        }
     }
     let path = head.uri.path();
     if let Some(topic) = path.strip_prefix("/presence/") {

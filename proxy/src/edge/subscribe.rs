@@ -77,8 +77,10 @@ pub(super) async fn subscribe(
         return Ok(Outcome::HandOff(Box::new(terms)));
     }
     let inbox = server.delivery.next_inbox();
-    let (pipe, body) = Pipe::new(inbox);
+    let (pipe, mut body) = Pipe::new(inbox);
     inbox.push(Command::Subscribe(Box::new(NewSubscriber { sink: Sink::Pipe(pipe), terms })));
+    // The head tells a client that it is subscribed, so it may not be earlier.
+    body.joined().await;
     let mut reply = Response::new(Either::Right(body));
     if head.version == Version::HTTP_2 {
         headers.remove(CONNECTION);

@@ -147,6 +147,13 @@ fn instance(all: &mut Families, r: &Reading) {
         "Where the instance is in its life: 0 serving, 1 draining, 2 closing",
         r.phase as f64,
     );
+    all.counters(
+        "revenprox_config_reloads_total",
+        "Times that the configuration was read again because a file changed or for SIGHUP, by what became of it: \
+         `rejected` had a problem, which the log tells, and the old one stays in effect",
+        "outcome",
+        ["applied", "rejected"].into_iter().zip(r.reloads),
+    );
     all.counter(
         "revenprox_trace_events_forgotten_total",
         "Traced events whose delivery was not recorded on some shard because too many were under way",

@@ -64,6 +64,8 @@ pub struct Reading {
     pub revocations: u64,
     /// Revocations that were not taken.
     pub revocations_rejected: u64,
+    /// Times that the configuration was read again, as `applied` and `rejected`.
+    pub reloads: [u64; 2],
     /// Where the instance is in its life: 0 serving, 1 draining, 2 closing.
     pub phase: u64,
     /// What others brought.
@@ -111,6 +113,7 @@ impl Reading {
             shrunk: server.pressure.shrunk(),
             revocations: server.revoked.in_force() as u64,
             revocations_rejected: server.revoked.rejected(),
+            reloads: [server.reloads.applied(), server.reloads.rejected()],
             phase: server.phase() as u64,
             remote: RemoteReading {
                 taken: hub.remote().appended(),

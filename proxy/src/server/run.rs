@@ -76,8 +76,13 @@ pub enum RunError {
     Signals(#[source] io::Error),
 }
 
-/// Serves until a signal ends it. `changes` brings changed configurations, the first one being the one in force.
-pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>) -> Result<(), RunError> {
+/// Serves until a signal ends it. `changes` brings changed configurations, the first one being the one in force;
+/// `serving` is told the address for clients once it is listened on.
+pub async fn run(
+    server: Arc<Server>,
+    mut changes: watch::Receiver<Arc<Config>>,
+    serving: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
     let config = server.config();
     let mut sockets = Sockets::inherited();
     let mut tasks = JoinSet::new();
@@ -105,6 +110,7 @@ pub async fn run(server: Arc<Server>, mut changes: watch::Receiver<Arc<Config>>)
     tasks.spawn(sweep_topics(Arc::clone(&server)));
     tasks.spawn(governor::run(Arc::clone(&server)));
     let mut signals = Signals::new().map_err(RunError::Signals)?;
+    serving(address);
     tracing::info!(%address, tls = config.tls.is_some(), "serving");
     notify(&[NotifyState::Ready]);
     loop {

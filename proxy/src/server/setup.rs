@@ -76,6 +76,7 @@ impl Server {
             pressure: Pressure::default(),
             refusals: Refusals::default(),
             canary: Canary::new(),
+            reloads: Arc::default(),
             metrics: Metrics::new(registry),
             open_connections: AtomicUsize::new(0),
             descriptors: AtomicUsize::new(descriptors),
@@ -89,9 +90,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Keeps a quarter of the history and of the remembered verdicts while memory is short, and all again
-    /// afterwards.
-    pub fn shrink_history(&self, shrink: bool) {
+    /// Keeps a quarter of the history and of the remembered verdicts while memory is short, and all that is configured
+    /// otherwise.
+    pub fn apply_pressure(&self) {
+        let shrink = self.pressure.shrinks();
         let mut kept = retention(&self.config());
         if shrink {
             kept.total_bytes /= SHRUNK_TO;
@@ -121,11 +123,11 @@ impl Server {
             Err(error) => tracing::error!(%error, "the admin listener keeps its old token"),
         }
         self.logs.set_level(config.log_level);
-        self.hub.set_retention(retention(&config));
         self.admission.set_limits(admission_limits(&config));
         let settings = Arc::new(delivery_settings(&config));
         self.delivery.tell_all(|| Command::Settings(Arc::clone(&settings)));
         *self.config.write() = config;
+        self.apply_pressure();
     }
 }
 

@@ -8,12 +8,17 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::support::{Client, Proxy, wait_until};
+use crate::support::{Client, Proxy, Stream, stream::End, wait_until};
 
-fn send_subscribe(proxy: &Proxy) -> Client {
+fn send_subscribe(proxy: &Proxy, accept: &str) -> Client {
     let mut client = proxy.client();
-    client.send(b"GET /events/a HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n");
+    client.send(format!("GET /events/a HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n").as_bytes());
     client
+}
+
+/// A subscriber that would rather have a status than an event.
+fn plain_subscribe(proxy: &Proxy) -> Client {
+    send_subscribe(proxy, "*/*")
 }
 
 /// How busy the process is over a while, as a share of one processor.
@@ -34,7 +39,7 @@ fn a_low_limit_is_kept_to_and_told() {
         command.args(["-c", run, env!("CARGO_BIN_EXE_sse-proxy")]).arg(file).stdin(Stdio::null());
         command
     });
-    let mut clients: Vec<_> = (0..80).map(|_| send_subscribe(&proxy)).collect();
+    let mut clients: Vec<_> = (0..80).map(|_| plain_subscribe(&proxy)).collect();
     let statuses: Vec<_> = clients
         .iter_mut()
         .map(|client| {
@@ -49,7 +54,7 @@ fn a_low_limit_is_kept_to_and_told() {
     assert!(load(&proxy) < 0.3, "the proxy is busy with saying no");
     clients.clear();
     wait_until("there to be room again", || {
-        send_subscribe(&proxy).head().is_some_and(|head| head.status == 200)
+        plain_subscribe(&proxy).head().is_some_and(|head| head.status == 200)
     });
 }
 
@@ -68,7 +73,7 @@ fn without_any_descriptor_it_waits_for_one() {
     let proxy = Proxy::start("");
     let mut stream = proxy.subscribe("/events/a", "");
     let before = limit_descriptors(&proxy, 3);
-    let mut clients: Vec<_> = (0..5).map(|_| send_subscribe(&proxy)).collect();
+    let mut clients: Vec<_> = (0..5).map(|_| plain_subscribe(&proxy)).collect();
     let load = load(&proxy);
     assert!(load < 0.3, "the proxy is busy with accepting nobody: {load}");
     prlimit(pid(&proxy), Resource::Nofile, before).unwrap();
@@ -87,7 +92,7 @@ fn the_last_descriptor_is_for_saying_no() {
     limit_descriptors(&proxy, proxy.open_files() as u64 + 8);
     let mut served = Vec::new();
     loop {
-        let mut client = send_subscribe(&proxy);
+        let mut client = plain_subscribe(&proxy);
         let head = client.head().expect("an answer");
         if head.status == 503 {
             break;
@@ -96,14 +101,19 @@ fn the_last_descriptor_is_for_saying_no() {
         assert!(served.len() < LEFT_AT_MOST, "the limit is not there");
     }
     for _ in 0..20 {
-        let head = send_subscribe(&proxy).head().expect("an answer");
-        assert_eq!((head.status, head.get("retry-after")), (503, Some("5")));
+        let head = plain_subscribe(&proxy).head().expect("an answer");
+        let after: u64 = head.get("retry-after").expect("a time to come back").parse().unwrap();
+        assert!(head.status == 503 && (2..=6).contains(&after), "{head:?}");
     }
+    // A browser hears it in the one way that makes it come back.
+    let (events, end) = Stream::begin(send_subscribe(&proxy, "text/event-stream")).rest();
+    assert_eq!((events[0].event.as_str(), end), ("revenprox-retry", End::Whole));
+    assert!(events[0].data.contains("descriptors"), "{events:?}");
     let load = load(&proxy);
     assert!(load < 0.3, "the proxy is busy with nobody: {load}");
     // Those who leave make room for others.
     served.clear();
     wait_until("there to be room again", || {
-        send_subscribe(&proxy).head().is_some_and(|head| head.status == 200)
+        plain_subscribe(&proxy).head().is_some_and(|head| head.status == 200)
     });
 }

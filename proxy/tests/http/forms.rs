@@ -87,6 +87,21 @@ fn old_clients_get_a_stream_that_ends_with_the_connection() {
 }
 
 #[test]
+fn who_has_the_head_misses_nothing_with_or_without_history() {
+    let proxy = Proxy::start("[history]\nmax_events_per_topic = 0\n");
+    in_runtime(async {
+        let mut sender = http2_over(TcpStream::connect(proxy.address).await.unwrap()).await;
+        for n in 0..200 {
+            let topic = format!("topic-{n}");
+            let response =
+                sender.send_request(get(proxy.address, &format!("/events/{topic}"))).await.unwrap();
+            proxy.publish(&topic, "at once");
+            assert_eq!(events(&mut response.into_body(), 1).await[0].data, "at once");
+        }
+    });
+}
+
+#[test]
 fn http2_carries_many_streams_on_one_plain_connection() {
     let proxy = Proxy::start("");
     in_runtime(async {

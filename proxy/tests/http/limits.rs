@@ -1,5 +1,11 @@
 //! Those who are turned away, and how.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
 use crate::support::{Client, Proxy, Response, Stream, client::connect_from, stream::End, wait_until};
 
 const SUBSCRIBE: &str = "GET /events/a HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n";
@@ -122,4 +128,37 @@ fn a_connection_without_requests_is_closed() {
     polite.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(polite.response().status, 200);
     assert!(silent.is_at_end() && polite.is_at_end());
+}
+
+#[test]
+fn no_head_may_take_long_not_even_a_second_one() {
+    let proxy = Proxy::start("[http]\nheader_timeout_sec = 1\n");
+    for before in ["", "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let mut client = proxy.client();
+        client.send(before.as_bytes());
+        if !before.is_empty() {
+            assert_eq!(client.response().status, 200);
+        }
+        client.send(b"GET /readyz HTTP/1.1\r\nho");
+        let began = Instant::now();
+        assert!(client.is_at_end(), "half a head is answered");
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(30), "it may take {took:?}, which is no bound on heads");
+    }
+}
+
+#[test]
+fn an_answer_arrives_although_the_client_is_still_sending() {
+    const BODY: usize = 700_000;
+    let proxy = Proxy::start("[http]\nmax_body_size = 1000\n[publish]\nmax_event_bytes = 1000\n");
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(proxy.address).unwrap();
+        let head = format!("POST /events/a HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY}\r\n\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        // A reset would be an error here or there, and on some systems take the answer with it.
+        socket.write_all(&vec![b'x'; BODY]).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
 }

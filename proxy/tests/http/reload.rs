@@ -32,6 +32,7 @@ fn a_configuration_with_a_mistake_changes_nothing() {
     proxy.signal(rustix::process::Signal::HUP);
     proxy.wait_for_log("the old one stays in effect", 1);
     proxy.subscribe("/events/a", "").wait_for_text("retry: 1111\n");
+    assert_eq!(proxy.metric("revenprox_config_reloads_total{outcome=\"rejected\"}"), 1);
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! | [`merkle`] | how two copies of a state are compared |
 //! | [`node`] | one instance's part in all of it |
 //! | [`seal`] | the envelope that authenticates and encrypts |
-//! | [`transport`] | NNG |
+//! | `transport` | NNG, with the feature `transport` |
 //! | [`wire`] | what instances say to each other |
 //! | [`link`] | the reliable way of frames from one instance to another |
 
@@ -27,6 +27,7 @@ pub mod node;
 pub mod seal;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+#[cfg(feature = "transport")]
 pub mod transport;
 pub mod wire;
 

@@ -34,7 +34,7 @@ mod token;
 mod webhook;
 
 pub use fetch::TlsError;
-pub use keys::KeyError;
+pub use keys::{KeyError, known_as};
 pub use request::{redact_query, token_from_request};
 
 use failure::Failure;

@@ -109,7 +109,7 @@ impl VerifyKey {
 
     fn verifies(&self, jws: &Jws<'_>, algorithm: Algorithm) -> bool {
         let message = jws.message.as_bytes();
-        jsonwebtoken::crypto::verify(jws.signature, message, &self.key, algorithm.into()).unwrap_or(false)
+        jsonwebtoken::crypto::verify(jws.signature, message, &self.key, known_as(algorithm)).unwrap_or(false)
     }
 }
 
@@ -255,43 +255,21 @@ fn decode_base64(mut text: Vec<u8>) -> Result<Vec<u8>, KeyError> {
     STANDARD_NO_PAD.decode(text).map_err(|_| KeyError::NotBase64)
 }
 
-// === impl Algorithm ===
-
-impl Algorithm {
-    /// The registered name, as it stands in a token's header.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::HS256 => "HS256",
-            Self::HS384 => "HS384",
-            Self::HS512 => "HS512",
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-}
-
-impl From<Algorithm> for jsonwebtoken::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::HS256 => Self::HS256,
-            Algorithm::HS384 => Self::HS384,
-            Algorithm::HS512 => Self::HS512,
-            Algorithm::RS256 => Self::RS256,
-            Algorithm::RS384 => Self::RS384,
-            Algorithm::RS512 => Self::RS512,
-            Algorithm::PS256 => Self::PS256,
-            Algorithm::PS384 => Self::PS384,
-            Algorithm::PS512 => Self::PS512,
-            Algorithm::ES256 => Self::ES256,
-            Algorithm::ES384 => Self::ES384,
-            Algorithm::EdDSA => Self::EdDSA,
-        }
+/// The algorithm as the library that verifies knows it.
+pub fn known_as(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    use jsonwebtoken::Algorithm as Known;
+    match algorithm {
+        Algorithm::HS256 => Known::HS256,
+        Algorithm::HS384 => Known::HS384,
+        Algorithm::HS512 => Known::HS512,
+        Algorithm::RS256 => Known::RS256,
+        Algorithm::RS384 => Known::RS384,
+        Algorithm::RS512 => Known::RS512,
+        Algorithm::PS256 => Known::PS256,
+        Algorithm::PS384 => Known::PS384,
+        Algorithm::PS512 => Known::PS512,
+        Algorithm::ES256 => Known::ES256,
+        Algorithm::ES384 => Known::ES384,
+        Algorithm::EdDSA => Known::EdDSA,
     }
 }

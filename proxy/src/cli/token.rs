@@ -12,7 +12,7 @@ use jsonwebtoken::{AlgorithmFamily, EncodingKey, Header};
 use serde::Serialize;
 
 use super::{CliError, Exit};
-use crate::config::auth::Algorithm;
+use crate::{auth::known_as, config::auth::Algorithm};
 
 /// Sign a token for development and print it.
 ///
@@ -106,7 +106,7 @@ impl Sign {
     }
 
     fn key(&self) -> Result<(jsonwebtoken::Algorithm, EncodingKey), CliError> {
-        let alg = self.alg.map(jsonwebtoken::Algorithm::from);
+        let alg = self.alg.map(known_as);
         let bytes = match (&self.secret, &self.key) {
             (Some(secret), _) => secret.clone().into_bytes(),
             (None, Some(file)) => fs::read(file)

@@ -9,7 +9,7 @@ use base64::{
 use jsonwebtoken::jwk::Jwk;
 use prometheus::Registry;
 use revenprox_proxy::{
-    auth::{Action, Authenticator, Refusal},
+    auth::{Action, Authenticator, Refusal, known_as},
     config::auth::{Algorithm, Auth, Jwks, JwtVerifier},
 };
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn jwk(signer: &Signer, kid: &str) -> Value {
     let mut jwk = match signer.algorithm {
         Algorithm::EdDSA => json!({"kty": "OKP", "crv": "Ed25519", "x": ed25519_point(signer)}),
         other => {
-            serde_json::to_value(Jwk::from_encoding_key(&signer.encoding, other.into()).unwrap()).unwrap()
+            serde_json::to_value(Jwk::from_encoding_key(&signer.encoding, known_as(other)).unwrap()).unwrap()
         }
     };
     jwk["kid"] = kid.into();

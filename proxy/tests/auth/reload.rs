@@ -3,7 +3,7 @@
 use std::fs;
 
 use revenprox_proxy::{
-    auth::{Action, Authenticator},
+    auth::{Action, Authenticator, known_as},
     config::auth::{Algorithm, Auth, Jwks, JwtVerifier, LocalKey, Permission},
 };
 use serde_json::json;
@@ -96,7 +96,8 @@ async fn verdicts_of_another_webhook_or_under_other_defaults_are_forgotten() {
 #[tokio::test]
 async fn an_unchanged_key_set_is_not_fetched_again() {
     let signer = Signer::generate(Algorithm::ES256);
-    let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&signer.encoding, signer.algorithm.into()).unwrap();
+    let jwk =
+        jsonwebtoken::jwk::Jwk::from_encoding_key(&signer.encoding, known_as(signer.algorithm)).unwrap();
     let server = Server::start(Reply::json(&json!({"keys": [jwk]}))).await;
     let settings = Auth { jwks: vec![Jwks::new(server.url())], ..Auth::default() };
     let (auth, registry) = authenticator(&JwtVerifier::default(), &settings);

@@ -20,7 +20,7 @@ use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize,
 };
 use revenprox_proxy::{
-    auth::{Authenticator, Grant, Refusal},
+    auth::{Authenticator, Grant, Refusal, known_as},
     config::auth::{Algorithm, Auth, JwtVerifier, LocalKey, Secret, SecretEncoding},
     topic::TopicName,
 };
@@ -210,7 +210,7 @@ impl Signer {
     }
 
     pub(crate) fn sign(&self, kid: Option<&str>, claims: &Value) -> String {
-        let header = Header { kid: kid.map(str::to_owned), ..Header::new(self.algorithm.into()) };
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(known_as(self.algorithm)) };
         jsonwebtoken::encode(&header, claims, &self.encoding).unwrap()
     }
 }

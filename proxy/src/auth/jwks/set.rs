@@ -8,7 +8,7 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::keys::{KeySet, VerifyKey, check_rsa_size};
+use super::super::keys::{KeySet, VerifyKey, check_rsa_size, known_as};
 use crate::config::auth::{Algorithm, Jwks};
 
 /// The most keys in one document. Publishers have two or three.
@@ -49,7 +49,7 @@ fn verify_key(key: Value, settings: &Jwks) -> Option<VerifyKey> {
     }
     let mut algorithms = algorithms_of_type(&jwk.algorithm)?.to_vec();
     if let Some(named) = jwk.common.key_algorithm {
-        algorithms.retain(|&algorithm| KeyAlgorithm::from(jsonwebtoken::Algorithm::from(algorithm)) == named);
+        algorithms.retain(|&algorithm| KeyAlgorithm::from(known_as(algorithm)) == named);
     }
     if !settings.algorithms.is_empty() {
         algorithms.retain(|algorithm| settings.algorithms.contains(algorithm));

@@ -110,7 +110,7 @@ fn put(json: &mut Value, keys: &[&str], value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Tls, dev_config};
+    use crate::{Tls, dev_config};
 
     #[test]
     fn the_schema_says_what_needs_a_restart() {

@@ -62,7 +62,7 @@ fn drop_nulls(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Secret, dev_config, schema};
+    use crate::{Secret, dev_config, schema};
 
     #[test]
     fn secrets_are_left_out_and_the_rest_is_complete() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{BackpressurePolicy, LogLevel};
+use crate::{BackpressurePolicy, LogLevel};
 
 /// What a usable configuration needs besides the defaults.
 const OPEN: &str = "[jwt_verifier]\nrequire_authentication = false\n";
@@ -228,7 +228,7 @@ fn a_byte_order_mark_and_wide_characters_do_not_shift_columns() {
 
 #[test]
 fn configurations_made_by_code_are_checked_too() {
-    let mut config = crate::config::dev_config();
+    let mut config = crate::dev_config();
     assert_eq!(config.problems(), []);
     config.http.keepalive_interval_sec = 0;
     config.admin.exclusive = true;

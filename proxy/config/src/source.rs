@@ -69,7 +69,7 @@ impl Source {
     }
 
     /// A number that changes when the content of the file, or of a file that `config` names, does.
-    pub(super) fn fingerprint(&self, config: &Config) -> u64 {
+    pub fn fingerprint(&self, config: &Config) -> u64 {
         let mut hasher = DefaultHasher::new();
         let named = named_files(config).into_iter().map(|(_, path)| PathBuf::from(path));
         for path in self.file.iter().cloned().chain(named) {

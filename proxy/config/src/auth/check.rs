@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::Uri;
 
 use super::{Algorithm, Auth, Jwks, JwtVerifier, LocalKey, Method, Problems, Secret, SecretEncoding};
-use crate::config::load::section_problems;
+use crate::load::section_problems;
 
 /// The most entries of `auth.keys`.
 pub const KEYS_MAX: usize = 64;

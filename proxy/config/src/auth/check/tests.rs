@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{Config, secret::REDACTED};
+use crate::{Config, secret::REDACTED};
 
 fn key(algorithm: Algorithm) -> LocalKey {
     LocalKey {

@@ -10,6 +10,7 @@
 //! | [`discovery`] | where other instances are: a list, DNS, Kubernetes |
 //! | [`interest`] | which topics each instance has subscribers for |
 //! | [`facts`] | what all instances hold until it expires |
+//! | [`keepers`] | which instances keep a topic's history |
 //! | [`merkle`] | how two copies of a state are compared |
 //! | [`node`] | one instance's part in all of it |
 //! | [`seal`] | the envelope that authenticates and encrypts |
@@ -21,6 +22,7 @@ pub mod discovery;
 pub mod facts;
 pub mod identity;
 pub mod interest;
+pub mod keepers;
 pub mod link;
 pub mod merkle;
 pub mod node;

@@ -29,6 +29,7 @@ use crate::{
     facts::{Fact, Facts},
     identity::{Address, NodeId, Session},
     interest,
+    keepers::Rosters,
     link::Bounds,
     wire::{Event, Mark},
 };
@@ -59,6 +60,8 @@ pub struct Settings {
     pub interest_capacity: usize,
     /// The share of topics without subscribers that others take for having some.
     pub interest_fpr: f64,
+    /// How many instances keep a topic's history; 0 keeps none.
+    pub keepers: usize,
     /// The most other instances it deals with.
     pub members_max: usize,
 }
@@ -230,6 +233,7 @@ pub struct Node {
     targets_due: Duration,
     interest: interest::Own,
     facts: Facts,
+    rosters: Rosters,
     pending: BTreeMap<u64, Pending>,
     next_tag: u64,
     epochs: u32,
@@ -254,6 +258,7 @@ impl Node {
             targets_due: Duration::ZERO,
             interest: interest::Own::new(settings.interest_capacity, settings.interest_fpr),
             facts: Facts::default(),
+            rosters: Rosters::new(NodeId::of(&settings.name), session.incarnation),
             pending: BTreeMap::new(),
             next_tag: 1,
             epochs: 0,

@@ -76,6 +76,7 @@ pub fn settings() -> Settings {
         },
         interest_capacity: 100_000,
         interest_fpr: 0.01,
+        keepers: 0,
         members_max: 2048,
     }
 }
@@ -207,7 +208,8 @@ impl World {
         }
         self.published += 1;
         let stamp = Stamp { clock: self.published, origin: u32::try_from(index).unwrap_or(0) };
-        let event = Event { topic, stamp, trace: None, block: Bytes::from_static(b"data: x\n\n") };
+        let event =
+            Event { topic, stamp, trace: None, name: None, block: Bytes::from_static(b"data: x\n\n") };
         let waiting: Vec<_> = (0..self.len()).filter(|other| self.waits(*other, index, topic)).collect();
         self.oracle.published(self.now, stamp, index, waiting);
         let queued = self.with(index, |node, _| node.publish(&event)).unwrap_or(0);

@@ -5,6 +5,7 @@
 //! everything that arrived meanwhile in one piece.
 
 pub mod budget;
+pub mod keeping;
 pub mod others;
 pub mod resume;
 pub mod topic;
@@ -24,8 +25,13 @@ use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use self::{budget::Budget, others::RemoteCounts, topic::Stamp};
+use self::{
+    budget::Budget,
+    others::RemoteCounts,
+    topic::{Appended, Arriving, Stamp},
+};
 pub use self::{
+    keeping::Holding,
     others::{Others, Remote, Taken},
     resume::{Gap, GapReason, Since, Start},
     topic::Topic,
@@ -161,10 +167,10 @@ impl Hub {
     /// As [`publish`](Self::publish), or `None` at once if delivery is behind.
     pub fn try_publish(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
         let context = self.context();
-        let id = self.append(topic, after_id, Stamp::Next, &self.retention.get(), context.clone())?;
+        let id = self.append(topic, after_id, Stamp::Next, &self.retention.get(), context.clone())?.id;
         self.accepted.fetch_add(1, Ordering::Relaxed);
         if let Some(others) = self.others.get() {
-            others.publish(topic.id(), id, after_id, context.as_ref());
+            others.publish(topic, id, after_id, context.as_ref());
         }
         Some(id)
     }
@@ -181,7 +187,7 @@ impl Hub {
     pub(crate) fn publish_own(&self, topic: &Arc<Topic>, after_id: &[u8]) -> Option<EventId> {
         let per_topic = Bounds { events: OWN_EVENTS_MAX, bytes: u64::MAX, age_ms: u64::MAX };
         let retention = Retention { per_topic, ..self.retention.get() };
-        self.append(topic, after_id, Stamp::Next, &retention, None)
+        self.append(topic, after_id, Stamp::Next, &retention, None).map(|appended| appended.id)
     }
 
     /// The span of what is being published, if it is traced.
@@ -196,15 +202,19 @@ impl Hub {
         stamp: Stamp,
         retention: &Retention,
         context: Option<SpanContext>,
-    ) -> Option<EventId> {
+    ) -> Option<Appended> {
         let traced = context.map(|context| (&self.traced, context));
-        let appended = topic.append(after_id, stamp, retention, &self.clock, now_ms(), traced)?;
+        let kept_since = || self.kept_since(topic.id());
+        let event = Arriving { stamp, after_id, traced };
+        let appended = topic.append(event, retention, &self.clock, now_ms(), kept_since)?;
         if appended.allocated > 0 {
             self.budget.allocated(topic, appended.base, appended.allocated);
         }
         self.budget.freed(appended.freed);
-        self.wake(topic);
-        Some(appended.id)
+        if appended.is_new {
+            self.wake(topic);
+        }
+        Some(appended)
     }
 
     /// Tells publishers that a shard has caught up with a topic.

@@ -6,10 +6,12 @@
 //! segments go.
 
 pub mod append_buf;
+pub mod fill;
 pub mod record;
 pub mod segment;
 pub mod topic_log;
 
+pub use fill::{Filled, Kept};
 pub use record::Record;
 pub use segment::{Segment, Slice};
-pub use topic_log::{Bounds, Position, TopicLog, View};
+pub use topic_log::{Bounds, Feed, Position, TopicLog, View};

@@ -7,7 +7,10 @@
 mod advertise;
 mod convert;
 mod driver;
+mod fetching;
+mod keeping;
 mod presence;
+mod questions;
 mod setup;
 mod taking;
 
@@ -32,7 +35,7 @@ use tokio::sync::{Notify, watch};
 pub use self::{driver::Driver, presence::Presence, setup::MeshError};
 use crate::{
     event::EventId,
-    hub::{Others, now_ms},
+    hub::{Others, Topic, now_ms},
     revocation::Claim,
     topic::TopicId,
 };
@@ -47,7 +50,8 @@ pub struct Mesh {
     wake: Notify,
     /// The version of this instance's interest that all peers know.
     effective: watch::Sender<u64>,
-    questions: presence::Questions,
+    questions: questions::Questions,
+    fetching: fetching::Fetching,
     counts: driver::Counts,
 }
 
@@ -70,6 +74,8 @@ pub struct Reading {
     pub facts: (u64, u64),
     /// Topics that others forward here.
     pub topics: u64,
+    /// Fetches of topics' history from others, and those that did not come in time.
+    pub fetches: (u64, u64),
 }
 
 // === impl Reading ===
@@ -124,6 +130,7 @@ impl Mesh {
             unopened: self.counts.unopened(),
             facts: (node.facts().len() as u64, node.facts().refused()),
             topics: node.interest().topics() as u64,
+            fetches: self.fetching.counts(),
         }
     }
 
@@ -133,11 +140,12 @@ impl Mesh {
 }
 
 impl Others for Mesh {
-    fn publish(&self, topic: TopicId, id: EventId, after_id: &[u8], trace: Option<&SpanContext>) {
+    fn publish(&self, topic: &Topic, id: EventId, after_id: &[u8], trace: Option<&SpanContext>) {
         let event = wire::Event {
-            topic: convert::to_mesh(topic),
+            topic: convert::to_mesh(topic.id()),
             stamp: Stamp { clock: id.packed(), origin: id.origin.0 },
             trace: trace.map(convert::to_trace),
+            name: Some(Bytes::copy_from_slice(topic.name().as_str().as_bytes())),
             block: Bytes::copy_from_slice(after_id),
         };
         if self.node.lock().publish(&event) > 0 {
@@ -153,6 +161,10 @@ impl Others for Mesh {
     fn unsubscribe(&self, topic: TopicId) {
         self.node.lock().unsubscribe(convert::to_mesh(topic));
         self.wake.notify_one();
+    }
+
+    fn kept_since(&self, topic: TopicId) -> Option<u64> {
+        self.node.lock().kept_since(convert::to_mesh(topic))
     }
 }
 

@@ -66,7 +66,14 @@ impl Sender for Out {
             self.clock += 1;
             let stamp = Stamp { clock: self.clock, origin: 1 };
             let block = Bytes::copy_from_slice(&event.0);
-            if self.instance.node.publish(&wire::Event { topic: TOPIC, stamp, trace: None, block }) != 1 {
+            if self.instance.node.publish(&wire::Event {
+                topic: TOPIC,
+                stamp,
+                trace: None,
+                name: None,
+                block,
+            }) != 1
+            {
                 return Err(failed("the receiver is no peer any more"));
             }
         }
@@ -276,6 +283,7 @@ fn settings(name: &str, own: Address) -> node::Settings {
         },
         interest_capacity: 1_000_000,
         interest_fpr: 0.01,
+        keepers: 0,
         members_max: 16,
     }
 }

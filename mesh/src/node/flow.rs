@@ -297,18 +297,21 @@ impl Node {
         queued
     }
 
-    /// Publishes an event to every peer that may have subscribers of its topic. Returns for how many it waits now.
+    /// Publishes an event to every peer that may have subscribers of its topic, and, if it has a name, to those that keep
+    /// it. Returns for how many it waits now.
     pub fn publish(&mut self, event: &Event) -> usize {
-        let mut frame = None;
+        let keepers = if event.name.is_some() { self.keepers(event.topic) } else { Vec::new() };
+        let mut frames = [None, None];
         let mut queued = 0;
         let mut due = Vec::new();
         for (id, peer) in &mut self.peers {
-            if !peer.live || !peer.interest.may_contain(event.topic) {
+            let keeps = keepers.contains(id);
+            if !peer.live || !(keeps || peer.interest.may_contain(event.topic)) {
                 continue;
             }
-            let frame = frame.get_or_insert_with(|| {
+            let frame = frames[usize::from(keeps)].get_or_insert_with(|| {
                 let mut frame = Vec::new();
-                event.encode(&mut frame);
+                event.encode(keeps, &mut frame);
                 Bytes::from(frame)
             });
             let was_idle = peer.out.depth().0 == 0;

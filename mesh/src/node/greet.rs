@@ -18,6 +18,9 @@ use crate::{
     wire::{Hello, Message},
 };
 
+/// An instance that began so lately has accepted nothing that others should have got.
+const NEW_MS: u64 = 10_000;
+
 // === impl Node ===
 
 impl Node {
@@ -160,6 +163,7 @@ impl Node {
         peer.summary = None;
         peer.asking = super::peer::Asking::default();
         self.live -= 1;
+        self.rosters.left(id, now.unix_ms);
         let name = peer.name.clone();
         self.pending.retain(|_, pending| pending.id != id);
         self.effects.push(Effect::PeerDown { id, name, why });
@@ -283,6 +287,8 @@ impl Node {
         // its new epoch it forwards everything, until it has compared.
         (peer.knows, peer.knows_from) = (0, self.interest.version());
         self.live += 1;
+        let is_new = now.unix_ms < peer.session.incarnation.saturating_add(NEW_MS);
+        self.rosters.joined(id, is_new, now.unix_ms);
         self.effects.push(Effect::PeerUp { id, name: peer.name.clone() });
     }
 

@@ -6,6 +6,7 @@ use super::Node;
 use crate::{
     Now,
     identity::{Address, NodeId, Session},
+    keepers::keepers,
 };
 
 /// What a node has counted since its start.
@@ -131,6 +132,21 @@ impl Node {
     pub fn interested(&self, topic: crate::identity::TopicId) -> Vec<NodeId> {
         let may = |peer: &super::peer::Peer| peer.live && peer.interest.may_contain(topic);
         self.peers.iter().filter(|(_, peer)| may(peer)).map(|(id, _)| *id).collect()
+    }
+
+    /// The members that keep a topic's history, the first one first; this instance may be among them.
+    pub fn keepers(&self, topic: crate::identity::TopicId) -> Vec<NodeId> {
+        keepers(topic, self.rosters.now().members.iter().copied(), self.settings.keepers)
+    }
+
+    /// Since when this instance has kept a topic without a break, in milliseconds since the Unix epoch, if it does.
+    pub fn kept_since(&self, topic: crate::identity::TopicId) -> Option<u64> {
+        self.rosters.kept_since(topic, self.settings.keepers)
+    }
+
+    /// Who is there, this instance included.
+    pub fn roster(&self) -> &crate::keepers::Roster {
+        self.rosters.now()
     }
 
     /// What is known of another instance's interest.

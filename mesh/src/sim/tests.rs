@@ -268,6 +268,7 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
     let event = Event {
         topic: topic(1),
         stamp: Stamp { clock: 1, origin: 1 },
+        name: None,
         trace: Some([1; 25]),
         block: Bytes::from_static(b"data: x\n\n"),
     };

@@ -17,6 +17,13 @@ const FACTS: u8 = 3;
 const DROPPED: u8 = 4;
 const MEMBERS: u8 = 5;
 
+/// Flags of an event.
+const TRACED: u8 = 1;
+const TO_KEEP: u8 = 2;
+
+/// The longest name of a topic, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
 /// The most members that one frame names.
 const MEMBERS_MAX: usize = 1024;
 
@@ -38,6 +45,8 @@ pub struct Event {
     pub stamp: Stamp,
     /// The span that it belongs to, if it is traced.
     pub trace: Option<[u8; TRACE_BYTES]>,
+    /// The topic's name, for a receiver that is to keep the event whether or not it has subscribers for it.
+    pub name: Option<Bytes>,
     /// Its event-stream block without the id line.
     pub block: Bytes,
 }
@@ -60,18 +69,25 @@ pub enum Frame {
 // === impl Event ===
 
 impl Event {
-    /// Writes the frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Writes the frame. Only for a keeper it has the name.
+    pub fn encode(&self, for_keeper: bool, out: &mut Vec<u8>) {
         let trace = self.trace.as_ref().map_or(&[][..], |trace| trace);
-        let len = 16 + 8 + 4 + 1 + trace.len() + self.block.len();
+        let name = self.name.as_ref().filter(|name| for_keeper && name.len() <= NAME_BYTES_MAX);
+        let flags = if self.trace.is_some() { TRACED } else { 0 } | if name.is_some() { TO_KEEP } else { 0 };
+        let name_len = name.map_or(0, |name| 1 + name.len());
+        let len = 16 + 8 + 4 + 1 + trace.len() + name_len + self.block.len();
         out.reserve(5 + len);
         out.push(EVENT);
         out.extend_from_slice(&u32::try_from(len).expect("events are far below 4 GiB").to_le_bytes());
         out.extend_from_slice(&self.topic.0.to_le_bytes());
         out.extend_from_slice(&self.stamp.clock.to_le_bytes());
         out.extend_from_slice(&self.stamp.origin.to_le_bytes());
-        out.push(u8::from(self.trace.is_some()));
+        out.push(flags);
         out.extend_from_slice(trace);
+        if let Some(name) = name {
+            out.push(u8::try_from(name.len()).expect("longer names were left out"));
+            out.extend_from_slice(name);
+        }
         out.extend_from_slice(&self.block);
     }
 
@@ -79,13 +95,18 @@ impl Event {
         let mut reader = Reader::new(payload);
         let topic = TopicId(u128::from_le_bytes(reader.array("a topic")?));
         let stamp = Stamp { clock: reader.u64("an event's id")?, origin: reader.u32("an event's id")? };
-        let trace = match reader.u8("an event's flags")? {
-            0 => None,
-            1 => Some(reader.array("an event's trace")?),
-            _ => return Err(Malformed::Invalid("an event's flags")),
-        };
+        let flags = reader.u8("an event's flags")?;
+        if flags & !(TRACED | TO_KEEP) != 0 {
+            return Err(Malformed::Invalid("an event's flags"));
+        }
+        let trace = (flags & TRACED != 0).then(|| reader.array("an event's trace")).transpose()?;
+        let mut name = None;
+        if flags & TO_KEEP != 0 {
+            let len = usize::from(reader.u8("a topic's name")?);
+            name = Some(payload.slice_ref(reader.bytes(len, "a topic's name")?));
+        }
         let block = payload.slice(payload.len() - reader.rest().len()..);
-        Ok(Self { topic, stamp, trace, block })
+        Ok(Self { topic, stamp, trace, name, block })
     }
 }
 
@@ -95,7 +116,7 @@ impl Frame {
     /// Writes the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Event(event) => event.encode(out),
+            Self::Event(event) => event.encode(true, out),
             Self::Interest(bytes) => put(INTEREST, bytes, out),
             Self::Facts(bytes) => put(FACTS, bytes, out),
             Self::Dropped(count) => put(DROPPED, &count.to_le_bytes(), out),
@@ -164,12 +185,14 @@ mod tests {
     fn any_frame() -> impl Strategy<Value = Frame> {
         let bytes = prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
         let trace = prop::option::of(prop::array::uniform25(any::<u8>()));
+        let name = prop::option::of(prop::collection::vec(any::<u8>(), 0..256).prop_map(Bytes::from));
         prop_oneof![
-            (any::<u128>(), any::<u64>(), any::<u32>(), trace, bytes.clone()).prop_map(
-                |(topic, clock, origin, trace, block)| Frame::Event(Event {
+            (any::<u128>(), any::<u64>(), any::<u32>(), trace, name, bytes.clone()).prop_map(
+                |(topic, clock, origin, trace, name, block)| Frame::Event(Event {
                     topic: TopicId(topic),
                     stamp: Stamp { clock, origin },
                     trace,
+                    name,
                     block,
                 })
             ),

@@ -19,6 +19,14 @@ pub struct History {
     /// How much is kept of all topics together.
     #[schemars(range(min = 1, max = 1_048_576), extend("x-unit" = "MiB"))]
     pub max_total_mb: usize,
+    /// How many instances of a mesh keep the history of each topic, whether or not they have subscribers for it. As many less
+    /// one can fail at a time without losing a replicated event; a number above that of the instances means all. Give all
+    /// instances the same.
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-reload" = false))]
+    pub keepers: usize,
+    /// How long a subscriber that comes back waits for what other instances have kept, before it is told of a gap instead.
+    #[schemars(range(max = 60_000), extend("x-unit" = "milliseconds"))]
+    pub resume_wait_ms: u64,
 }
 
 // === impl History ===
@@ -30,6 +38,8 @@ impl Default for History {
             max_bytes_per_topic: 1_048_576,
             max_age_sec: 300,
             max_total_mb: 128,
+            keepers: 2,
+            resume_wait_ms: 2_000,
         }
     }
 }

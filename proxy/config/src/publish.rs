@@ -20,6 +20,10 @@ pub struct Publish {
     /// How many `Idempotency-Key`s are remembered; beyond it, the oldest is forgotten first.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub idempotency_max_keys: usize,
+    /// How long a publish with `ack=replicated` waits for another instance that keeps the topic, before it is answered
+    /// with 503.
+    #[schemars(range(min = 1, max = 60_000), extend("x-unit" = "milliseconds"))]
+    pub replicated_timeout_ms: u64,
     /// Where back ends may publish over NNG (REQ): `tcp://HOST:PORT` or `ipc:///PATH`. Without it, over HTTP only. What
     /// is sent there is not encrypted, the token included.
     #[schemars(extend("examples" = ["ipc:///run/revenprox/publish"], "x-reload" = false))]
@@ -35,6 +39,7 @@ impl Default for Publish {
             max_batch_events: 1000,
             idempotency_ttl_sec: 300,
             idempotency_max_keys: 100_000,
+            replicated_timeout_ms: 5_000,
             nng_listen: None,
         }
     }

@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn dropping_the_newest_keeps_what_is_queued() {
         let log = log(30);
-        let (cursor, at) = (log.nth(5), |seq| log.nth(seq));
+        let at = |seq| log.nth(Position::default().seq + seq);
+        let cursor = at(5);
         let hole = widen(Backpressure::DropNewest, &log, cursor, None, 10, at(20));
         assert_eq!(hole, Hole { from: at(15), to: at(20) });
         assert_eq!(queued(cursor, Some(&hole), at(20)), 10);
@@ -136,7 +137,8 @@ mod tests {
     #[test]
     fn dropping_the_oldest_keeps_the_newest() {
         let log = log(30);
-        let (cursor, at) = (log.nth(5), |seq| log.nth(seq));
+        let at = |seq| log.nth(Position::default().seq + seq);
+        let cursor = at(5);
         let hole = widen(Backpressure::DropOldest, &log, cursor, None, 10, at(20));
         assert_eq!(hole, Hole { from: cursor, to: at(10) });
         let wider = widen(Backpressure::DropOldest, &log, cursor, Some(&hole), 10, at(30));

@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Problem, Reply,
-    publish::{accept, accepted, check_key, read_body},
+    publish::{Ack, accept, accepted, check_key, read_body},
     reply::text_reply,
     service::Client,
 };
@@ -78,11 +78,12 @@ pub(super) async fn publish_lines(
     if lines.is_empty() {
         return Err(Problem::bad_request("the batch has no events"));
     }
+    let ack = Ack::of(head)?;
     let mut topics = HashMap::new();
     let mut answer = String::with_capacity(lines.len() * 100);
     let mut failed = 0;
     for line in &lines {
-        let result = match publish_line(server, client, head, line, &mut topics).await {
+        let result = match publish_line(server, client, head, line, ack, &mut topics).await {
             Ok(result) => result,
             Err(problem) => {
                 failed += 1;
@@ -104,6 +105,7 @@ async fn publish_line(
     client: &Client,
     head: &Parts,
     line: &[u8],
+    ack: Ack,
     topics: &mut Topics,
 ) -> Result<serde_json::Value, Problem> {
     let line: Line<'_> = serde_json::from_slice(line)
@@ -120,8 +122,8 @@ async fn publish_line(
         raw.into()
     };
     let key = line.key.as_deref().map(check_key).transpose()?;
-    let id = accept(server, topic, line.event.as_deref(), &data, line.retry, key).await?;
-    Ok(accepted(id, topic))
+    let id = accept(server, topic, line.event.as_deref(), &data, line.retry, key, ack).await?;
+    Ok(accepted(id, topic, ack))
 }
 
 /// A JSON string that is borrowed where it has no escapes.

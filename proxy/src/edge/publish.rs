@@ -19,6 +19,7 @@ use super::{
 use crate::{
     auth::Action,
     event::{Event, EventId},
+    log::Kept,
     server::{Refusal, Server},
     telemetry::trace,
     topic::{TopicId, TopicName},
@@ -28,6 +29,8 @@ use crate::{
 const EVENT_HEADER: &str = "revenprox-event";
 /// Sets the client's reconnect delay, as `?retry=` does.
 const RETRY_HEADER: &str = "revenprox-retry";
+/// Says what the answer waits for, as `?ack=` does.
+const ACK_HEADER: &str = "revenprox-ack";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Why an event was not published: the status and what to do.
@@ -50,13 +53,44 @@ pub(super) async fn publish(
     let name = parameter(head, "event", EVENT_HEADER)?;
     let retry = parameter(head, "retry", RETRY_HEADER)?.map(|text| parse_retry(&text)).transpose()?;
     let key = head.headers.get(IDEMPOTENCY_KEY).map(parse_key).transpose()?;
-    let id = accept(server, topic, name.as_deref(), text, retry, key).await?;
-    Ok(json_reply(StatusCode::ACCEPTED, &accepted(id, topic)))
+    let ack = Ack::of(head)?;
+    let id = accept(server, topic, name.as_deref(), text, retry, key, ack).await?;
+    Ok(json_reply(StatusCode::ACCEPTED, &accepted(id, topic, ack)))
+}
+
+/// What an event has to have reached before its publisher is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ack {
+    /// This instance.
+    Accepted,
+    /// Another instance that keeps the topic.
+    Replicated,
+}
+
+// === impl Ack ===
+
+impl Ack {
+    /// What a publisher asks for.
+    pub(super) fn of(head: &Parts) -> Result<Self, Problem> {
+        match parameter(head, "ack", ACK_HEADER)?.as_deref() {
+            None | Some("accepted") => Ok(Self::Accepted),
+            Some("replicated") => Ok(Self::Replicated),
+            Some(_) => Err(Problem::bad_request("ack is accepted or replicated")),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Replicated => "replicated",
+        }
+    }
 }
 
 /// What a publisher is told of an event that was accepted.
-pub(super) fn accepted(id: EventId, topic: &TopicName) -> serde_json::Value {
-    json!({ "id": id.to_string(), "topic": TopicId::of(topic).as_uuid().to_string() })
+pub(super) fn accepted(id: EventId, topic: &TopicName, ack: Ack) -> serde_json::Value {
+    let topic = TopicId::of(topic).as_uuid().to_string();
+    json!({ "id": id.to_string(), "topic": topic, "ack": ack.as_str() })
 }
 
 /// Publishes one event, or finds that its key was used before.
@@ -67,6 +101,7 @@ pub(super) async fn accept(
     data: &str,
     retry_ms: Option<u32>,
     key: Option<&str>,
+    ack: Ack,
 ) -> Published {
     let settings = &server.config().publish;
     if data.len() > settings.max_event_bytes {
@@ -76,10 +111,22 @@ pub(super) async fn accept(
     let event = Event::new(name, data, retry_ms).map_err(|error| Problem::bad_request(error.to_string()))?;
     let mut block = Vec::with_capacity(data.len() + 64);
     event.write_after_id(&mut block);
-    let Some(key) = key else { return append(server, topic, &block).await };
+    let id = match key {
+        None => append(server, topic, &block).await?,
+        Some(key) => append_once(server, topic, key, &block).await?,
+    };
+    if ack == Ack::Replicated {
+        replicate(server, topic, id, block).await?;
+    }
+    Ok(id)
+}
+
+/// Appends an event, unless its key was used before.
+async fn append_once(server: &Server, topic: &TopicName, key: &str, block: &[u8]) -> Published {
+    let settings = &server.config().publish;
     let id = TopicId::of(topic);
     let ttl = std::time::Duration::from_secs(settings.idempotency_ttl_sec);
-    match server.keys.claim(id, key, &block, settings.idempotency_max_keys, ttl, Instant::now()) {
+    match server.keys.claim(id, key, block, settings.idempotency_max_keys, ttl, Instant::now()) {
         Seen::Before(id) => Ok(id),
         Seen::InFlight => {
             let detail = "an event with this idempotency key is being published; try again";
@@ -92,11 +139,34 @@ pub(super) async fn accept(
         Seen::New => {
             // The publisher may go away while delivery is behind, and with it this future.
             let claim = Claim::new(&server.keys, id, key);
-            let event = append(server, topic, &block).await?;
+            let event = append(server, topic, block).await?;
             claim.done(event);
             Ok(event)
         }
     }
+}
+
+/// Brings an event to another instance that keeps it, in time or not.
+async fn replicate(
+    server: &Server,
+    topic: &TopicName,
+    id: EventId,
+    after_id: Vec<u8>,
+) -> Result<(), Problem> {
+    let limit = std::time::Duration::from_millis(server.config().publish.replicated_timeout_ms);
+    let replicated = match server.mesh() {
+        Some(mesh) => mesh.replicate(topic, Kept { id, after_id }, limit).await,
+        None => false,
+    };
+    if replicated {
+        return Ok(());
+    }
+    let detail = format!(
+        "the event {id} is delivered, but no other instance that keeps its topic has taken it within {} ms; \
+         try again with the same Idempotency-Key",
+        limit.as_millis()
+    );
+    Err(Problem::passing(StatusCode::SERVICE_UNAVAILABLE, detail, 1))
 }
 
 /// Reads a body that is bounded in size and time.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, TRANSFER_ENCODING},
@@ -58,6 +59,7 @@ pub(super) async fn subscribe(
     }
     let permit = server.admit(client)?;
     let topics = announce(server, names).await;
+    fill(server, &topics, &start).await;
     let (topics, preamble) = enter(server, topics, &start);
     // All topics were granted to one token; the first grant names it.
     let grant = grants.into_iter().next().unwrap_or_default();
@@ -142,6 +144,14 @@ async fn announce(server: &Server, names: &[TopicName]) -> Vec<Arc<Topic>> {
         mesh.settled(Duration::from_millis(nng.subscribe_wait_ms)).await;
     }
     topics
+}
+
+/// Gets what this subscriber would miss and others have kept, for a bounded time.
+async fn fill(server: &Server, topics: &[Arc<Topic>], start: &Start) {
+    let Some(mesh) = server.mesh() else { return };
+    let limit = Duration::from_millis(server.config().history.resume_wait_ms);
+    let lacking = topics.iter().filter(|topic| server.hub.lacks(topic, start));
+    join_all(lacking.map(|topic| mesh.fill(&server.hub, topic, limit))).await;
 }
 
 /// Takes the position in each topic, and what the client is to be told first.

@@ -17,11 +17,11 @@ const COUNTER_BITS: u32 = 20;
 pub const ID_BYTES_MAX: usize = 32;
 
 /// The incarnation of an instance that accepts events: random at each start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(pub u32);
 
-/// A unique, ordered event id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A unique, ordered event id. The default is below all that are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
     /// Milliseconds since the Unix epoch by the hybrid clock.
     pub ms: u64,
@@ -129,6 +129,11 @@ impl EventId {
     pub fn from_packed(packed: u64, origin: Origin) -> Self {
         let counter = u32::try_from(packed & ((1 << COUNTER_BITS) - 1)).expect("the counter has 20 bits");
         Self { ms: packed >> COUNTER_BITS, counter, origin }
+    }
+
+    /// An id below which are all that are given before `ms`, and no others.
+    pub fn at(ms: u64) -> Self {
+        Self { ms, ..Self::default() }
     }
 
     /// The greatest id below this one that the same clock could have given.

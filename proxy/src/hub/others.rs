@@ -23,13 +23,17 @@ const SETTLED_MS: u64 = 5_000;
 /// What the hub tells the others.
 pub trait Others: Send + Sync {
     /// An event was accepted here.
-    fn publish(&self, topic: TopicId, id: EventId, after_id: &[u8], trace: Option<&SpanContext>);
+    fn publish(&self, topic: &Topic, id: EventId, after_id: &[u8], trace: Option<&SpanContext>);
 
     /// Events of the topic are wanted here from now on.
     fn subscribe(&self, topic: TopicId);
 
     /// They are no longer.
     fn unsubscribe(&self, topic: TopicId);
+
+    /// Since when this instance has kept the topic's history without a break, in milliseconds since the Unix epoch, if it
+    /// does: all events come here since then, whether or not they are wanted.
+    fn kept_since(&self, topic: TopicId) -> Option<u64>;
 }
 
 /// An event that another instance accepted.
@@ -37,6 +41,8 @@ pub trait Others: Send + Sync {
 pub struct Remote<'a> {
     /// Its topic.
     pub topic: TopicId,
+    /// The topic's name, if this instance is to keep the event.
+    pub name: Option<&'a [u8]>,
     /// Its id.
     pub id: EventId,
     /// Its block without the id line.
@@ -50,11 +56,13 @@ pub struct Remote<'a> {
 pub enum Taken {
     /// It is in the topic's log.
     Appended,
+    /// It has been there before.
+    Again,
     /// Nobody here wants it.
     Unwanted,
     /// Delivery of the topic is behind; it has to be brought again when there is room.
     Behind,
-    /// Its id is too far in the future.
+    /// Its id is too far in the future, or its topic's name is not that of the topic.
     Refused,
 }
 
@@ -79,7 +87,7 @@ impl Hub {
     pub fn announce(&self, topic: &Topic) -> bool {
         let Some(others) = self.others.get() else { return false };
         let now = now_ms();
-        if topic.announce(now, self.clock.reached()) {
+        if topic.announce(now, others.kept_since(topic.id()), self.clock.ceiling()) {
             others.subscribe(topic.id());
             return true;
         }
@@ -93,17 +101,34 @@ impl Hub {
             self.remote.refused.fetch_add(1, Ordering::Relaxed);
             return Taken::Refused;
         }
-        let Some(topic) = self.find(event.topic).filter(|topic| topic.announced().is_some()) else {
-            self.remote.unwanted.fetch_add(1, Ordering::Relaxed);
-            return Taken::Unwanted;
+        let topic = match self.wanted(event) {
+            Ok(topic) => topic,
+            Err(taken) => return taken,
         };
         let stamp = Stamp::Given(event.id);
         match self.append(&topic, event.after_id, stamp, &self.retention.get(), event.trace.clone()) {
-            Some(_) => {
+            Some(appended) if appended.is_new => {
                 self.remote.appended.fetch_add(1, Ordering::Relaxed);
                 Taken::Appended
             }
+            Some(_) => Taken::Again,
             None => Taken::Behind,
+        }
+    }
+
+    /// The topic of an event that is wanted here, or to be kept.
+    fn wanted(&self, event: &Remote<'_>) -> Result<Arc<Topic>, Taken> {
+        match (self.find(event.topic), event.name) {
+            (Some(topic), Some(_)) => Ok(topic),
+            (Some(topic), None) if topic.announced().is_some() => Ok(topic),
+            (_, None) => {
+                self.remote.unwanted.fetch_add(1, Ordering::Relaxed);
+                Err(Taken::Unwanted)
+            }
+            (None, Some(name)) => self.topic_named(event.topic, name).ok_or_else(|| {
+                self.remote.refused.fetch_add(1, Ordering::Relaxed);
+                Taken::Refused
+            }),
         }
     }
 

@@ -155,13 +155,16 @@ impl Hub {
         };
         let (position, complete, oldest, before, dropped) =
             topic.read(read).unwrap_or((Position::default(), true, None, None, None));
-        // An id of another instance is known if its event is here.
+        // An id of another instance is known if its event is here, or if all events above it are.
         let here = complete && before == id;
-        let ours = here || id.is_some_and(|id| id.origin == self.clock.origin() && id <= reached);
-        let passed_by = |id: EventId| topic.announced().is_some_and(|since| id.ms < since);
+        let floor = self.floor(topic);
+        let passed_by = |id: EventId| id < floor;
+        let own = |id: EventId| id.origin == self.clock.origin() && id <= reached;
+        let anybodys = |id: EventId| self.others.get().is_some() && id <= self.clock.ceiling();
+        let known = here || id.is_some_and(|id| own(id) || anybodys(id));
         let forgotten =
             !here && dropped.is_none() && id.is_some_and(|id| self.forgot_since(&id) || passed_by(id));
-        let reason = match (ours, complete && !forgotten) {
+        let reason = match (known, complete && !forgotten) {
             (true, true) => return (position, None),
             (true, false) => GapReason::Expired,
             (false, _) => GapReason::Unknown,

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{Retention, Traced};
 use crate::{
     event::{Clock, EventId},
-    log::{Bounds, Position, TopicLog, View},
+    log::{Bounds, Feed, Filled, Kept, Position, TopicLog, View},
     topic::{TopicId, TopicName},
 };
 
@@ -43,9 +43,19 @@ pub(super) enum Stamp {
     Given(EventId),
 }
 
+/// An event that is to be appended.
+pub(super) struct Arriving<'a> {
+    pub(super) stamp: Stamp,
+    /// Its block without the id line.
+    pub(super) after_id: &'a [u8],
+    pub(super) traced: Option<(&'a Traced, SpanContext)>,
+}
+
 /// What an accepted event did.
 pub(super) struct Appended {
     pub(super) id: EventId,
+    /// It was not here before.
+    pub(super) is_new: bool,
     pub(super) base: u64,
     pub(super) allocated: u64,
     pub(super) freed: u64,
@@ -146,16 +156,50 @@ impl Topic {
         (seconds > 0).then(|| (u64::from(seconds) + 1) * 1000)
     }
 
-    /// Notes that others forward events here from now on. `false` if they did already. What the log has from
-    /// before may have holes.
-    pub(super) fn announce(&self, now_ms: u64, reached: EventId) -> bool {
+    /// Notes that others forward events here from now on. `false` if they did already. What the log has from before may
+    /// have holes, unless this instance keeps the topic.
+    pub(super) fn announce(&self, now_ms: u64, kept: Option<u64>, reached: EventId) -> bool {
         let mut log = self.log.lock();
         let seconds = u32::try_from(now_ms / 1000).unwrap_or(u32::MAX).max(1);
         let new = self.announced.compare_exchange(0, seconds, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if let (true, Some(log)) = (new, log.as_deref_mut()) {
-            log.interrupted(reached);
+            let floor = kept.map_or(reached, |since| log.floor(Feed::Kept(since)));
+            log.interrupted(floor);
         }
         new
+    }
+
+    /// The id above which everything is here, or was dropped. `kept` says since when this instance keeps the topic, and
+    /// `reached` is above all ids that there are.
+    pub(super) fn floor(&self, kept: Option<u64>, reached: EventId) -> EventId {
+        let log = self.log.lock();
+        match (self.announced(), kept, log.as_deref()) {
+            (Some(_), _, Some(log)) => log.floor(Feed::Wanted),
+            (None, Some(since), Some(log)) => log.floor(Feed::Kept(since)),
+            (None, None, _) => reached,
+            (announced, kept, None) => Self::fed_from(announced, kept).unwrap_or(reached),
+        }
+    }
+
+    /// Whether what passed by can be filled in.
+    pub fn can_fill(&self) -> bool {
+        self.read(TopicLog::can_fill).unwrap_or(true)
+    }
+
+    /// Puts before everything that somebody reads what others kept: from now on everything above `floor` is here.
+    pub(super) fn fill(&self, events: Vec<Kept>, floor: EventId, kept: Option<u64>) -> Filled {
+        let mut log = self.log.lock();
+        let interest = self.interest.load(Ordering::SeqCst);
+        let log = log.get_or_insert_with(|| self.new_log(interest, kept));
+        let feed = match (self.announced(), kept) {
+            (None, Some(since)) => Feed::Kept(since),
+            _ => Feed::Wanted,
+        };
+        if self.announced().is_none() {
+            // Nobody reads it, so that all of it can be put in order.
+            log.interrupted(log.floor(feed));
+        }
+        log.fill(events, floor, feed)
     }
 
     /// Notes that others need not forward events here any more. `false` if they did not.
@@ -173,12 +217,11 @@ impl Topic {
     /// the ids of one origin ascend in a log, and the clock has reached all that are in it.
     pub(super) fn append(
         &self,
-        after_id: &[u8],
-        stamp: Stamp,
+        Arriving { stamp, after_id, traced }: Arriving<'_>,
         retention: &Retention,
         clock: &Clock,
         now_ms: u64,
-        traced: Option<(&Traced, SpanContext)>,
+        kept_since: impl FnOnce() -> Option<u64>,
     ) -> Option<Appended> {
         let mut log = self.log.lock();
         if self.congested.load(Ordering::SeqCst) != 0 || !log.as_deref().is_none_or(TopicLog::has_room) {
@@ -194,17 +237,20 @@ impl Topic {
         let interest = self.interest.load(Ordering::SeqCst);
         let kept = retention.per_topic.events > 0 || interest != 0;
         if !kept && log.is_none() {
-            return Some(Appended { id, base: 0, allocated: 0, freed: 0 });
+            return Some(Appended { id, is_new: true, base: 0, allocated: 0, freed: 0 });
+        }
+        if matches!(stamp, Stamp::Given(_)) && log.as_deref().is_some_and(|log| log.contains(&id)) {
+            return Some(Appended { id, is_new: false, base: 0, allocated: 0, freed: 0 });
         }
         // A shard that looked before there was a log is to see the first event, however little is kept.
-        let log = log.get_or_insert_with(|| self.new_log(interest, clock));
+        let log = log.get_or_insert_with(|| self.new_log(interest, kept_since()));
         let Position { offset: base, seq } = log.head();
         if let Some((traced, context)) = traced {
             traced.remember(self.id, seq, interest, context);
         }
         let allocated = log.append(&id, after_id);
         let freed = log.trim(&self.bounds(retention), now_ms);
-        Some(Appended { id, base, allocated, freed })
+        Some(Appended { id, is_new: true, base, allocated, freed })
     }
 
     pub(super) fn trim(&self, retention: &Retention, now_ms: u64) -> u64 {
@@ -225,12 +271,17 @@ impl Topic {
         self.read(TopicLog::dropped).flatten()
     }
 
-    fn new_log(&self, interest: u64, clock: &Clock) -> Box<TopicLog> {
+    fn new_log(&self, interest: u64, kept: Option<u64>) -> Box<TopicLog> {
         let mut log = TopicLog::awaited_by(interest);
-        if let Some(since) = self.announced() {
-            log.interrupted(EventId { ms: since, counter: u32::MAX, origin: clock.origin() });
+        if let (Some(_), Some(floor)) = (self.announced(), Self::fed_from(self.announced(), kept)) {
+            log.interrupted(floor);
         }
         Box::new(log)
+    }
+
+    /// The id from which on everything came here, if it does.
+    fn fed_from(announced: Option<u64>, kept: Option<u64>) -> Option<EventId> {
+        [announced, kept].into_iter().flatten().min().map(EventId::at)
     }
 
     fn bounds(&self, retention: &Retention) -> Bounds {

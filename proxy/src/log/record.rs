@@ -49,6 +49,13 @@ impl Record {
         let end = text.iter().take(ID_BYTES_MAX + 1).position(|b| *b == b'\n');
         end.and_then(|end| EventId::parse(&text[..end])).expect("a record begins with its id")
     }
+
+    /// The event's block without its id line.
+    pub fn after_id<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let frame = &bytes[self.frame.clone()];
+        let end = frame.iter().position(|b| *b == b'\n').map_or(frame.len(), |end| end + 1);
+        &frame[end..]
+    }
 }
 
 /// All records of `bytes` from `at` on.

@@ -13,15 +13,26 @@ use crate::event::{EventId, Origin, frame, id::ID_BYTES_MAX};
 
 /// The first segment of a topic is small, because most topics see few events; each further one is twice as
 /// large, up to this.
-const SEGMENT_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 const SEGMENT_BYTES_MIN: usize = 512;
 
 /// How far publishers may run ahead of a delivery shard that has not looked yet, in bytes. Enough to fill one
 /// `send` many times over, little enough that ten thousand busy topics fit in memory.
 pub const BACKLOG_BYTES_MAX: u64 = 256 * 1024;
 
-/// A place between two records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Why everything comes to a log that is published anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Feed {
+    /// Because there are subscribers, or because there are no other instances.
+    #[default]
+    Wanted,
+    /// Because this instance has kept the topic since then, in milliseconds since the Unix epoch.
+    Kept(u64),
+}
+
+/// A place between two records. The default one is where every log begins to be written; what is filled in later of the
+/// time before lies before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Bytes of the log before it.
     pub offset: u64,
@@ -53,13 +64,19 @@ pub struct View {
 /// One topic's events.
 #[derive(Default)]
 pub struct TopicLog {
-    segments: VecDeque<Segment>,
+    pub(super) segments: VecDeque<Segment>,
     writer: Option<Writer>,
-    tail: Position,
+    pub(super) tail: Position,
     head: Position,
-    dropped: Option<EventId>,
-    /// Where the log begins to have everything: before it, events may have passed it by.
-    whole_from: u64,
+    pub(super) dropped: Option<EventId>,
+    highest: Option<EventId>,
+    /// Everything above it is here, or was dropped; what is not may have passed the log by.
+    pub(super) floor: EventId,
+    /// The [`Feed`] that `floor` holds for.
+    pub(super) feed: Feed,
+    /// What lies before it may have holes, and is read by nobody before it has been filled in.
+    pub(super) seam: Position,
+    pub(super) filled: bool,
     /// Up to where each delivery shard has looked; `None` for those without subscribers.
     taken: SmallVec<[Option<u64>; 2]>,
 }
@@ -67,6 +84,9 @@ pub struct TopicLog {
 // === impl Position ===
 
 impl Position {
+    /// Before everything.
+    pub const MIN: Self = Self { offset: 0, seq: 0 };
+
     /// After everything.
     pub const MAX: Self = Self { offset: u64::MAX, seq: u64::MAX };
 
@@ -74,6 +94,13 @@ impl Position {
     #[must_use]
     pub fn after(self, record: &Record) -> Self {
         Self { offset: self.offset + record.chunk.len() as u64, seq: self.seq + 1 }
+    }
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        // As far from the beginning as no log comes, in either direction.
+        Self { offset: 1 << 48, seq: 1 << 48 }
     }
 }
 
@@ -108,7 +135,8 @@ impl TopicLog {
     /// have not looked at, from the first event on.
     pub fn awaited_by(shards: u64) -> Self {
         let used = u64::BITS - shards.leading_zeros();
-        let taken = (0..used).map(|shard| (shards >> shard & 1 == 1).then_some(0)).collect();
+        let taken =
+            (0..used).map(|shard| (shards >> shard & 1 == 1).then_some(Position::default().offset)).collect();
         Self { taken, ..Self::default() }
     }
 
@@ -126,7 +154,14 @@ impl TopicLog {
         if let Some(segment) = self.segments.back_mut() {
             segment.note(*id);
         }
+        self.highest = self.highest.max(Some(*id));
         allocated
+    }
+
+    /// Whether an event is here.
+    pub fn contains(&self, id: &EventId) -> bool {
+        // Nearly every event is newer than all before it.
+        self.highest.is_some_and(|highest| *id <= highest) && self.end_of(id).is_some()
     }
 
     /// Drops the oldest events beyond the bounds, except those that a shard has not looked at, and returns the
@@ -207,10 +242,27 @@ impl TopicLog {
         View { slices, start, head: self.head }
     }
 
-    /// Events up to `reached` may have been published that are not here: there was nobody to receive them for.
-    pub fn interrupted(&mut self, reached: EventId) {
-        self.whole_from = self.head.offset;
-        self.dropped = self.dropped.max(Some(reached));
+    /// Events up to `floor` may have been published that are not here: there was nobody to receive them for. They can be
+    /// [filled in](Self::fill) before somebody reads what there is.
+    pub fn interrupted(&mut self, floor: EventId) {
+        self.floor = self.floor.max(floor);
+        self.seam = self.head;
+        self.filled = false;
+        // The seam is between two segments.
+        self.writer = None;
+    }
+
+    /// Everything above this id is here, or was dropped, as long as the log is fed as `feed` says.
+    pub fn floor(&self, feed: Feed) -> EventId {
+        match feed {
+            Feed::Kept(since) if self.feed != feed => self.floor.max(EventId::at(since)),
+            _ => self.floor,
+        }
+    }
+
+    /// Whether what may have passed the log by can still be filled in.
+    pub fn can_fill(&self) -> bool {
+        !self.filled && self.tail <= self.seam
     }
 
     /// Where a reader goes on that has seen everything up to `id`, and whether nothing after it is missing.
@@ -218,18 +270,24 @@ impl TopicLog {
     /// If the event is here, that is the place after it, since a subscriber sees a log in its order. If it is not, it
     /// is the first place after which all greater ids are; some of those that follow may have been seen before.
     pub fn after(&self, id: &EventId) -> (Position, bool) {
-        // From the newest segment back: those who reconnect have usually missed little.
-        let mut having = self.segments.iter().rev().filter(|segment| segment.may_have(id));
-        if let Some(end) = having.find_map(|segment| segment.end_of(id, self.tail_in(segment))) {
-            return (end, end.offset > self.whole_from);
+        if let Some(end) = self.end_of(id) {
+            return (end, self.floor <= *id);
         }
         let mut above = self.segments.iter().filter(|segment| segment.has_above(id));
         let first = above.find_map(|segment| segment.above(id, self.tail_in(segment)));
-        (first.unwrap_or(self.head), self.dropped.is_none_or(|dropped| dropped <= *id))
+        let gone = self.dropped.max(Some(self.floor));
+        (first.unwrap_or(self.head), gone <= Some(*id))
+    }
+
+    /// Where the event with this id ends, if it is here.
+    fn end_of(&self, id: &EventId) -> Option<Position> {
+        // From the newest segment back: those who reconnect have usually missed little.
+        let mut having = self.segments.iter().rev().filter(|segment| segment.may_have(id));
+        having.find_map(|segment| segment.end_of(id, self.tail_in(segment)))
     }
 
     /// The offset of a segment's first record that has not been dropped.
-    fn tail_in(&self, segment: &Segment) -> u64 {
+    pub(super) fn tail_in(&self, segment: &Segment) -> u64 {
         self.tail.offset.max(segment.base.offset)
     }
 
@@ -317,6 +375,14 @@ mod tests {
         assert_eq!(log.tail(), log.head(), "all have seen it");
     }
 
+    fn seq(position: Position) -> u64 {
+        position.seq - Position::default().seq
+    }
+
+    fn nth(log: &TopicLog, n: u64) -> Position {
+        log.nth(Position::default().seq + n)
+    }
+
     const WIDE: Bounds = Bounds { events: u64::MAX, bytes: u64::MAX, age_ms: u64::MAX };
 
     fn id(n: u64) -> EventId {
@@ -371,7 +437,7 @@ mod tests {
             log.append(&id(n), format!("data: {}\n\n", "x".repeat(5_000)).as_bytes());
             n += 1;
         }
-        assert!(log.head().offset >= BACKLOG_BYTES_MAX && n < 60);
+        assert!(log.head().offset - at.offset >= BACKLOG_BYTES_MAX && n < 60);
         log.take(0, at);
         assert!(log.has_room());
     }
@@ -393,10 +459,10 @@ mod tests {
         for id in [id(10), id(20), stray, id(30)] {
             log.append(&id, b"data: x\n\n");
         }
-        assert_eq!(log.after(&id(20)), (log.nth(2), true), "the stray one came after it");
-        assert_eq!(log.after(&stray), (log.nth(3), true));
-        assert_eq!(log.after(&id(12)), (log.nth(1), true));
-        assert_eq!(log.after(&id(25)), (log.nth(3), true));
+        assert_eq!(log.after(&id(20)), (nth(&log, 2), true), "the stray one came after it");
+        assert_eq!(log.after(&stray), (nth(&log, 3), true));
+        assert_eq!(log.after(&id(12)), (nth(&log, 1), true));
+        assert_eq!(log.after(&id(25)), (nth(&log, 3), true));
         assert_eq!(log.after(&id(31)), (log.head(), true));
     }
 
@@ -406,10 +472,10 @@ mod tests {
         log.interrupted(id(5));
         log.append(&id(6), b"data: x\n\n");
         log.append(&id(7), b"data: x\n\n");
-        assert_eq!(log.after(&id(1)), (log.nth(2), false));
-        assert_eq!(log.after(&id(4)), (log.nth(2), false));
-        assert_eq!(log.after(&id(5)), (log.nth(2), true));
-        assert_eq!(log.after(&id(6)), (log.nth(3), true));
+        assert_eq!(log.after(&id(1)), (nth(&log, 2), false));
+        assert_eq!(log.after(&id(4)), (nth(&log, 2), false));
+        assert_eq!(log.after(&id(5)), (nth(&log, 2), true));
+        assert_eq!(log.after(&id(6)), (nth(&log, 3), true));
     }
 
     proptest! {
@@ -424,26 +490,26 @@ mod tests {
             log.trim(&Bounds { events: keep, ..WIDE }, 0);
             let all = sizes.len() as u64;
             let tail = all.saturating_sub(keep);
-            prop_assert_eq!(log.tail().seq, tail);
-            prop_assert_eq!(log.head().seq, all);
+            prop_assert_eq!(seq(log.tail()), tail);
+            prop_assert_eq!(seq(log.head()), all);
             let expected: Vec<_> = (tail..all).map(id).collect();
             prop_assert_eq!(ids(&log.view(Position::default())), expected);
 
             let next = (asked + 1).clamp(tail, all);
             let (position, complete) = log.after(&id(asked));
-            prop_assert_eq!(position.seq, next);
+            prop_assert_eq!(seq(position), next);
             prop_assert_eq!(complete, tail == 0 || asked + 1 >= tail);
-            prop_assert_eq!(log.nth(next), position);
+            prop_assert_eq!(nth(&log, next), position);
             prop_assert_eq!(log.id_before(position), next.checked_sub(1).map(id));
             prop_assert_eq!(ids(&log.view(position)).len() as u64, all - next);
             if next < all {
                 for offset in [position.offset, position.offset + 5] {
                     let (start, end) = log.around(offset).unwrap();
                     prop_assert_eq!(start, position);
-                    prop_assert_eq!(end, log.nth(next + 1));
+                    prop_assert_eq!(end, nth(&log, next + 1));
                 }
             }
-            prop_assert_eq!(log.since(asked / 10 + 1).seq, ((asked / 10 + 1) * 10).clamp(tail, all));
+            prop_assert_eq!(seq(log.since(asked / 10 + 1)), ((asked / 10 + 1) * 10).clamp(tail, all));
         }
     }
 }

@@ -18,7 +18,7 @@ use revenprox_mesh::{
 use tokio::{select, sync::mpsc, time::sleep_until};
 
 use super::{
-    Mesh, convert, presence,
+    Mesh, convert, questions,
     taking::{Batch, Waiting},
 };
 use crate::{hub::Hub, server::Server};
@@ -201,7 +201,7 @@ impl Driver {
                 }
             }
             Effect::Asked { ticket, from, body } => {
-                let answer = presence::answer(&server.hub, &body).map(Bytes::from);
+                let answer = questions::answer(&server.hub, &body).map(Bytes::from);
                 let (recipient, body) = mesh.node.lock().answer(mesh.now(), from, answer);
                 self.reply(ticket, recipient, &body);
             }

@@ -16,7 +16,7 @@ use revenprox_mesh::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{Driver, Mesh, advertise, driver::Counts, presence::Questions};
+use super::{Driver, Mesh, advertise, driver::Counts, fetching::Fetching, questions::Questions};
 use crate::{
     config::{Config, Nng},
     hub::now_ms,
@@ -74,6 +74,7 @@ impl Mesh {
             wake: Notify::new(),
             effective: watch::Sender::new(u64::MAX),
             questions: Questions::default(),
+            fetching: Fetching::default(),
             counts: Counts::default(),
         });
         let driver = Driver::new(Arc::clone(&mesh), events, opener);
@@ -99,6 +100,7 @@ fn settings(config: &Config, nng: &Nng, addresses: Vec<Address>) -> Settings {
         },
         interest_capacity: state.bloom_filter_capacity,
         interest_fpr: state.bloom_filter_fpr,
+        keepers: if config.history.is_on() { config.history.keepers } else { 0 },
         members_max: nng.max_peers,
     }
 }

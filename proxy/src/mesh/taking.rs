@@ -33,6 +33,7 @@ impl Batch {
         while let Some(event) = self.events.front() {
             let remote = Remote {
                 topic: convert::to_topic(event.topic),
+                name: event.name.as_deref(),
                 id: convert::to_id(event.stamp),
                 after_id: &event.block,
                 trace: event.trace.as_ref().map(convert::to_context),

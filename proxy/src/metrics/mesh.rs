@@ -24,7 +24,22 @@ pub(super) fn families(all: &mut Families, r: &mesh::Reading, remote: &RemoteRea
     events(all, r, remote);
     faults(all, r);
     state(all, r);
+    history(all, r);
     peers(all, &r.peers);
+}
+
+fn history(all: &mut Families, r: &mesh::Reading) {
+    let (done, failed) = r.fetches;
+    all.counter(
+        "revenprox_history_fetches_total",
+        "Times that a topic's history was fetched from others for a subscriber that came back",
+        done,
+    );
+    all.counter(
+        "revenprox_history_fetches_failed_total",
+        "Such times in which nobody answered within history.resume_wait_ms",
+        failed,
+    );
 }
 
 fn traffic(all: &mut Families, r: &mesh::Reading) {

@@ -3,6 +3,7 @@
 mod cluster;
 mod faults;
 mod ingest;
+mod resume;
 mod security;
 
 use serde_json::Value;
@@ -27,8 +28,8 @@ fn an_event_reaches_subscribers_of_every_instance_once() {
 }
 
 #[test]
-fn an_event_visits_only_instances_that_may_have_subscribers() {
-    let cluster = Cluster::start(3, "");
+fn without_history_an_event_visits_only_instances_that_may_have_subscribers() {
+    let cluster = Cluster::start(3, "[history]\nmax_events_per_topic = 0\n");
     let mut stream = cluster[2].subscribe("/events/a", "");
     for _ in 0..20 {
         cluster[0].publish("a", "x");

@@ -61,6 +61,20 @@ impl Cluster {
         });
     }
 
+    /// Waits until every instance has what others had for it.
+    pub(crate) fn wait_for_quiet(&self) {
+        wait_until("nothing to be on its way", || {
+            (0..self.instances.len()).filter(|index| self.instances[*index].is_some()).all(|index| {
+                let peers = self.admin(index, "GET /admin/peers", "").json();
+                peers["peers"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .all(|peer| peer["batches_in_flight"] == 0 && peer["queued_events"] == 0)
+            })
+        });
+    }
+
     /// A metric, summed over all instances and labels.
     pub(crate) fn sum(&self, name: &str) -> u64 {
         self.running().map(|proxy| proxy.metric(name)).sum()

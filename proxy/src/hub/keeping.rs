@@ -1,0 +1,99 @@
+//! Keeping topics' history for all instances, and getting back what others have kept.
+
+use std::sync::Arc;
+
+use super::{Hub, Remote, Since, Start, Taken, Topic};
+use crate::{
+    event::EventId,
+    log::{Filled, Kept, TopicLog},
+    topic::{TopicId, TopicName},
+};
+
+/// What one instance has of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Everything above this id is among the events, or was dropped because it was old or too much.
+    pub floor: EventId,
+    /// In the order in which they were delivered.
+    pub events: Vec<Kept>,
+}
+
+// === impl Hub ===
+
+impl Hub {
+    /// Since when this instance has kept a topic without a break.
+    pub(super) fn kept_since(&self, topic: TopicId) -> Option<u64> {
+        self.others.get().and_then(|others| others.kept_since(topic))
+    }
+
+    /// The topic of this id, made if the name is its.
+    pub(super) fn topic_named(&self, id: TopicId, name: &[u8]) -> Option<Arc<Topic>> {
+        let name = TopicName::new(std::str::from_utf8(name).ok()?).ok()?;
+        (TopicId::of(&name) == id).then(|| self.topic(&name))
+    }
+
+    /// The id above which everything published anywhere is here, or was dropped.
+    pub fn floor(&self, topic: &Topic) -> EventId {
+        if self.others.get().is_none() {
+            return EventId::default();
+        }
+        topic.floor(self.kept_since(topic.id()), self.clock.ceiling())
+    }
+
+    /// Whether a subscriber would miss something that others may have kept, and that can still be put in its place.
+    pub fn lacks(&self, topic: &Topic, start: &Start) -> bool {
+        let from = match start {
+            Start::Live => return false,
+            Start::After(text) => match text.parse::<EventId>() {
+                Ok(id) => id,
+                Err(_) => return false,
+            },
+            Start::Since(Since::Earliest) => EventId::default(),
+            Start::Since(Since::UnixMs(ms)) => EventId::at(*ms),
+        };
+        from < self.floor(topic) && topic.can_fill()
+    }
+
+    /// What is here of a topic.
+    pub fn holding(&self, topic: TopicId) -> Holding {
+        let Some(topic) = self.find(topic) else {
+            let floor = self.kept_since(topic).map_or(self.clock.ceiling(), EventId::at);
+            return Holding { floor, events: Vec::new() };
+        };
+        let floor = self.floor(&topic);
+        let (events, dropped) = topic.read(|log| (log.kept(), log.dropped())).unwrap_or_default();
+        Holding { floor: floor.max(dropped.unwrap_or_default()), events }
+    }
+
+    /// Puts what others have kept of a topic in its place, before a subscriber looks.
+    pub fn fill(&self, topic: &Arc<Topic>, others: Holding) {
+        for event in &others.events {
+            self.clock.observe(&event.id);
+        }
+        let Filled { allocated, freed } =
+            topic.fill(others.events, others.floor, self.kept_since(topic.id()));
+        self.budget.freed(freed);
+        for (base, bytes) in allocated {
+            self.budget.allocated(topic, base, bytes);
+        }
+    }
+
+    /// Takes what another instance hands over to be kept here: what subscribers here have missed is delivered, the rest is
+    /// history. `false` if delivery is behind, so that it has to be brought again.
+    pub fn take_over(&self, id: TopicId, name: &[u8], others: Holding) -> bool {
+        let Some(topic) = self.topic_named(id, name) else { return true };
+        let floor = if topic.announced().is_some() { self.floor(&topic) } else { EventId::at(u64::MAX) };
+        let dropped = topic.read(TopicLog::dropped).flatten().unwrap_or_default();
+        let (missed, history): (Vec<_>, Vec<_>) =
+            others.events.into_iter().partition(|event| event.id > floor);
+        for event in missed.iter().filter(|event| event.id > dropped) {
+            let remote =
+                Remote { topic: id, name: Some(name), id: event.id, after_id: &event.after_id, trace: None };
+            if self.take_remote(&remote) == Taken::Behind {
+                return false;
+            }
+        }
+        self.fill(&topic, Holding { floor: others.floor, events: history });
+        true
+    }
+}

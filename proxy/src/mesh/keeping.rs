@@ -1,0 +1,219 @@
+//! Keeping history for each other: what is asked of keepers when a subscriber comes back, and what is handed over to them.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::{join_all, select_ok};
+use revenprox_mesh::{identity::NodeId, wire::Stamp};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    Mesh, convert,
+    questions::{HISTORY, TAKE_OVER},
+};
+use crate::{
+    event::EventId,
+    hub::{Holding, Hub, Topic},
+    log::Kept,
+    topic::{TopicId, TopicName},
+};
+
+/// About how many bytes of events one message brings.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// How often a keeper is asked for the next page of one topic.
+const PAGES_MAX: usize = 1024;
+
+/// How many instances are asked for one topic's history.
+const ASKED_MAX: usize = 8;
+
+/// When a keeper that has no room for an event is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+const TAKEN: u8 = 1;
+const BUSY: u8 = 0;
+
+// === impl Mesh ===
+
+impl Mesh {
+    /// Fetches what others have kept of a topic and puts it in its place. Returns whether everything came in time. Many
+    /// that come back to a topic at once wait for one fetch.
+    pub async fn fill(&self, hub: &Hub, topic: &Arc<Topic>, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let fetch = async {
+            let turn = self.fetching.turn(topic.id());
+            let _turn = turn.lock().await;
+            if !topic.can_fill() {
+                return true;
+            }
+            let peers = self.who_may_have(topic.id());
+            let asked = peers.len();
+            let fetched =
+                join_all(peers.into_iter().map(|peer| self.holding(peer, topic.id(), deadline))).await;
+            let holdings: Vec<_> = fetched.into_iter().flatten().collect();
+            let in_time = asked == 0 || !holdings.is_empty();
+            self.fetching.ended(in_time);
+            if !in_time {
+                return false;
+            }
+            hub.fill(topic, union(holdings));
+            true
+        };
+        timeout_at(deadline, fetch).await.unwrap_or(false)
+    }
+
+    /// Brings an event to a keeper on another instance. `false` if none has taken it in time.
+    pub async fn replicate(&self, topic: &TopicName, event: Kept, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let id = TopicId::of(topic);
+        let floor = EventId::at(u64::MAX);
+        let question = take_over(topic, &Holding { floor, events: vec![event] });
+        let try_all = async {
+            loop {
+                let asked: Vec<_> = self
+                    .keepers(id)
+                    .into_iter()
+                    .map(|peer| Box::pin(self.hand(peer, &question, deadline)))
+                    .collect();
+                if !asked.is_empty() && select_ok(asked).await.is_ok() {
+                    return;
+                }
+                sleep(AGAIN).await;
+            }
+        };
+        timeout_at(deadline, try_all).await.is_ok()
+    }
+
+    /// Other instances that keep a topic.
+    fn keepers(&self, topic: TopicId) -> Vec<NodeId> {
+        let node = self.node.lock();
+        let mut keepers = node.keepers(convert::to_mesh(topic));
+        keepers.retain(|id| *id != node.id());
+        keepers
+    }
+
+    /// Other instances that keep a topic, and some that have subscribers for it.
+    fn who_may_have(&self, topic: TopicId) -> Vec<NodeId> {
+        let mut peers = self.keepers(topic);
+        for peer in self.node.lock().interested(convert::to_mesh(topic)) {
+            if peers.len() < ASKED_MAX && !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        peers
+    }
+
+    async fn holding(&self, peer: NodeId, topic: TopicId, deadline: Instant) -> Option<Holding> {
+        let mut all = Holding::default();
+        for _ in 0..PAGES_MAX {
+            let mut question = vec![HISTORY];
+            question.extend_from_slice(&convert::to_mesh(topic).0.to_le_bytes());
+            put_id(all.events.last().map_or(EventId::default(), |last| last.id), &mut question);
+            let limit = deadline.saturating_duration_since(Instant::now());
+            let answer = self.ask(peer, &question)?.within(limit).await?;
+            let (more, holding) = decode_holding(&answer)?;
+            all.floor = all.floor.max(holding.floor);
+            let is_empty = holding.events.is_empty();
+            all.events.extend(holding.events);
+            if !more || is_empty {
+                return Some(all);
+            }
+        }
+        None
+    }
+
+    async fn hand(&self, peer: NodeId, question: &[u8], deadline: Instant) -> Result<(), ()> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let answer = self.ask(peer, question).ok_or(())?.within(limit).await.ok_or(())?;
+        if answer == [TAKEN] { Ok(()) } else { Err(()) }
+    }
+}
+
+/// All events, and the lowest floor: what is above the floor of one is complete there.
+fn union(holdings: Vec<Holding>) -> Holding {
+    let floor = holdings.iter().map(|holding| holding.floor).min().unwrap_or(EventId::at(u64::MAX));
+    let events = holdings.into_iter().flat_map(|holding| holding.events).collect();
+    Holding { floor, events }
+}
+
+/// The page of a topic's history after an event.
+pub(super) fn answer_history(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
+    let (topic, rest) = question.split_first_chunk::<16>()?;
+    let (after, _) = take_id(rest)?;
+    let topic = convert::to_topic(revenprox_mesh::identity::TopicId(u128::from_le_bytes(*topic)));
+    let mut holding = hub.holding(topic);
+    if let Some(at) = holding.events.iter().position(|event| event.id == after) {
+        holding.events.drain(..=at);
+    }
+    let mut bytes = 0;
+    let within = holding.events.iter().take_while(|event| {
+        bytes += event.after_id.len();
+        bytes <= PAGE_BYTES
+    });
+    let count = within.count().max(1).min(holding.events.len());
+    let more = count < holding.events.len();
+    holding.events.truncate(count);
+    let mut out = vec![u8::from(more)];
+    encode_holding(&holding, &mut out);
+    Some(out)
+}
+
+/// Takes what another instance hands over.
+pub(super) fn answer_take_over(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
+    let (topic, rest) = question.split_first_chunk::<16>()?;
+    let (len, rest) = rest.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+    let topic = convert::to_topic(revenprox_mesh::identity::TopicId(u128::from_le_bytes(*topic)));
+    let taken = hub.take_over(topic, name, decode_events(rest)?);
+    Some(vec![if taken { TAKEN } else { BUSY }])
+}
+
+fn take_over(topic: &TopicName, holding: &Holding) -> Vec<u8> {
+    let mut out = vec![TAKE_OVER];
+    out.extend_from_slice(&convert::to_mesh(TopicId::of(topic)).0.to_le_bytes());
+    let name = topic.as_str().as_bytes();
+    out.push(u8::try_from(name.len()).expect("names have at most 255 bytes"));
+    out.extend_from_slice(name);
+    encode_holding(holding, &mut out);
+    out
+}
+
+fn encode_holding(holding: &Holding, out: &mut Vec<u8>) {
+    put_id(holding.floor, out);
+    for event in &holding.events {
+        put_id(event.id, out);
+        out.extend_from_slice(
+            &u32::try_from(event.after_id.len()).expect("events are far below 4 GiB").to_le_bytes(),
+        );
+        out.extend_from_slice(&event.after_id);
+    }
+}
+
+fn decode_holding(answer: &[u8]) -> Option<(bool, Holding)> {
+    let (more, rest) = answer.split_first()?;
+    Some((*more == 1, decode_events(rest)?))
+}
+
+fn decode_events(bytes: &[u8]) -> Option<Holding> {
+    let (floor, mut rest) = take_id(bytes)?;
+    let mut events = Vec::new();
+    while !rest.is_empty() {
+        let (id, after) = take_id(rest)?;
+        let (len, after) = after.split_first_chunk::<4>()?;
+        let (block, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        events.push(Kept { id, after_id: block.to_vec() });
+        rest = after;
+    }
+    Some(Holding { floor, events })
+}
+
+fn put_id(id: EventId, out: &mut Vec<u8>) {
+    out.extend_from_slice(&id.packed().to_le_bytes());
+    out.extend_from_slice(&id.origin.0.to_le_bytes());
+}
+
+fn take_id(bytes: &[u8]) -> Option<(EventId, &[u8])> {
+    let (clock, rest) = bytes.split_first_chunk::<8>()?;
+    let (origin, rest) = rest.split_first_chunk::<4>()?;
+    let stamp = Stamp { clock: u64::from_le_bytes(*clock), origin: u32::from_le_bytes(*origin) };
+    Some((convert::to_id(stamp), rest))
+}

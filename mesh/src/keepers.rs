@@ -9,6 +9,9 @@ use crate::identity::{NodeId, TopicId};
 /// How many earlier sets of members are remembered.
 const ROSTERS_MAX: usize = 64;
 
+/// How many changes back those are looked for who kept a topic before, while it is being moved.
+const CHANGES_AT_ONCE: usize = 4;
+
 /// Members that meet do not know of each other at the same moment, but within this time.
 const SETTLE_MS: u64 = 1_000;
 
@@ -92,6 +95,33 @@ impl Rosters {
         self.all.iter().rev().take_while(keeps).last().map(|roster| roster.since_ms)
     }
 
+    /// Since when this instance had kept a topic when it last did, now or before the latest changes.
+    pub fn was_kept_since(&self, topic: TopicId, count: usize) -> Option<u64> {
+        let keeps =
+            |roster: &&Roster| keepers(topic, roster.members.iter().copied(), count).contains(&self.own);
+        let lately = self.all.iter().rev().take(CHANGES_AT_ONCE).skip_while(|roster| !keeps(roster));
+        lately.take_while(keeps).last()?;
+        let last = self.all.iter().rev().skip_while(|roster| !keeps(roster));
+        last.take_while(keeps).last().map(|roster| roster.since_ms)
+    }
+
+    /// The members that keep a topic, and those that did before the latest changes.
+    pub fn present_and_former(&self, topic: TopicId, count: usize) -> (Vec<NodeId>, Vec<NodeId>) {
+        let present = keepers(topic, self.now().members.iter().copied(), count);
+        let mut former = Vec::new();
+        for roster in self.all.iter().rev().skip(1).take(CHANGES_AT_ONCE) {
+            for keeper in keepers(topic, roster.members.iter().copied(), count) {
+                if !present.contains(&keeper)
+                    && !former.contains(&keeper)
+                    && self.now().members.contains(&keeper)
+                {
+                    former.push(keeper);
+                }
+            }
+        }
+        (present, former)
+    }
+
     fn push(&mut self, members: Vec<NodeId>, since_ms: u64) {
         self.all.push_back(Roster { since_ms, members });
         if self.all.len() > ROSTERS_MAX {
@@ -165,5 +195,26 @@ mod tests {
         rosters.joined(all[1], false, 50);
         assert_eq!((rosters.kept_since(topic, 1), rosters.kept_since(elsewhere, 1)), (Some(1_050), None));
         assert_eq!(rosters.now().members.len(), 3);
+        assert_eq!(rosters.was_kept_since(elsewhere, 1), None, "what was before is forgotten");
+    }
+
+    #[test]
+    fn a_former_keeper_is_remembered_for_a_while() {
+        let all = members(3);
+        let own = all[0];
+        let topic = topics()
+            .find(|t| {
+                keepers(*t, all.iter().copied(), 1) == [all[1]] && keepers(*t, [own, all[2]], 1) == [own]
+            })
+            .unwrap();
+        let mut rosters = Rosters::new(own, 10);
+        rosters.joined(all[2], true, 20);
+        rosters.joined(all[1], true, 30);
+        assert_eq!((rosters.kept_since(topic, 1), rosters.was_kept_since(topic, 1)), (None, Some(10)));
+        assert_eq!(rosters.present_and_former(topic, 1), (vec![all[1]], vec![own]));
+        for n in 4..9 {
+            rosters.joined(NodeId(n), true, 40 + n);
+        }
+        assert_eq!(rosters.was_kept_since(topic, 1), None);
     }
 }

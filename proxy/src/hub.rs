@@ -295,10 +295,17 @@ impl Hub {
         &self.traced
     }
 
+    /// Into how many parts the topics are divided.
+    pub const STRIPES: usize = STRIPES;
+
+    /// The topics of one part.
+    pub fn topics_of(&self, stripe: usize) -> Vec<Arc<Topic>> {
+        self.stripes[stripe % STRIPES].lock().iter().map(Arc::clone).collect()
+    }
+
     /// Topics, up to `limit` of them, in no particular order.
     pub fn some_topics(&self, limit: usize) -> Vec<Arc<Topic>> {
-        let all = self.stripes.iter().flat_map(|s| s.lock().iter().map(Arc::clone).collect::<Vec<_>>());
-        all.take(limit).collect()
+        (0..STRIPES).flat_map(|stripe| self.topics_of(stripe)).take(limit).collect()
     }
 
     /// The clock that stamps events.

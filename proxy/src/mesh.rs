@@ -8,6 +8,7 @@ mod advertise;
 mod convert;
 mod driver;
 mod fetching;
+mod handover;
 mod keeping;
 mod presence;
 mod questions;
@@ -52,6 +53,7 @@ pub struct Mesh {
     effective: watch::Sender<u64>,
     questions: questions::Questions,
     fetching: fetching::Fetching,
+    moves: handover::Moves,
     counts: driver::Counts,
 }
 
@@ -76,6 +78,8 @@ pub struct Reading {
     pub topics: u64,
     /// Fetches of topics' history from others, and those that did not come in time.
     pub fetches: (u64, u64),
+    /// Topics moved to new keepers, their bytes, and those that were not taken.
+    pub moved: (u64, u64, u64),
 }
 
 // === impl Reading ===
@@ -131,6 +135,7 @@ impl Mesh {
             facts: (node.facts().len() as u64, node.facts().refused()),
             topics: node.interest().topics() as u64,
             fetches: self.fetching.counts(),
+            moved: self.moved(),
         }
     }
 
@@ -165,6 +170,10 @@ impl Others for Mesh {
 
     fn kept_since(&self, topic: TopicId) -> Option<u64> {
         self.node.lock().kept_since(convert::to_mesh(topic))
+    }
+
+    fn was_kept_since(&self, topic: TopicId) -> Option<u64> {
+        self.node.lock().was_kept_since(convert::to_mesh(topic))
     }
 }
 

@@ -144,6 +144,24 @@ impl Node {
         self.rosters.kept_since(topic, self.settings.keepers)
     }
 
+    /// The same, or when it last did, if the members have changed lately.
+    pub fn was_kept_since(&self, topic: crate::identity::TopicId) -> Option<u64> {
+        self.rosters.was_kept_since(topic, self.settings.keepers)
+    }
+
+    /// The members that keep a topic, and those that did before the latest changes, this instance left out.
+    pub fn other_keepers(&self, topic: crate::identity::TopicId) -> (Vec<NodeId>, Vec<NodeId>) {
+        let (mut present, mut former) = self.rosters.present_and_former(topic, self.settings.keepers);
+        present.retain(|keeper| *keeper != self.id);
+        former.retain(|keeper| *keeper != self.id);
+        (present, former)
+    }
+
+    /// How many members keep a topic.
+    pub fn keeper_count(&self) -> usize {
+        self.settings.keepers
+    }
+
     /// Who is there, this instance included.
     pub fn roster(&self) -> &crate::keepers::Roster {
         self.rosters.now()

@@ -14,6 +14,8 @@ use crate::{
 pub struct Holding {
     /// Everything above this id is among the events, or was dropped because it was old or too much.
     pub floor: EventId,
+    /// That holds only up to the latest change of the members; what came after is with those who keep the topic since then.
+    pub former: bool,
     /// In the order in which they were delivered.
     pub events: Vec<Kept>,
 }
@@ -55,14 +57,20 @@ impl Hub {
     }
 
     /// What is here of a topic.
-    pub fn holding(&self, topic: TopicId) -> Holding {
-        let Some(topic) = self.find(topic) else {
-            let floor = self.kept_since(topic).map_or(self.clock.ceiling(), EventId::at);
-            return Holding { floor, events: Vec::new() };
+    pub fn holding(&self, id: TopicId) -> Holding {
+        let kept = self.kept_since(id);
+        let before = self.others.get().and_then(|others| others.was_kept_since(id));
+        let topic = self.find(id);
+        let former =
+            kept.is_none() && before.is_some() && !topic.as_ref().is_some_and(|t| t.announced().is_some());
+        let since = if former { before } else { kept };
+        let Some(topic) = topic else {
+            let floor = since.map_or(self.clock.ceiling(), EventId::at);
+            return Holding { floor, former, events: Vec::new() };
         };
-        let floor = self.floor(&topic);
+        let floor = topic.floor(since, self.clock.ceiling());
         let (events, dropped) = topic.read(|log| (log.kept(), log.dropped())).unwrap_or_default();
-        Holding { floor: floor.max(dropped.unwrap_or_default()), events }
+        Holding { floor: floor.max(dropped.unwrap_or_default()), former, events }
     }
 
     /// Puts what others have kept of a topic in its place, before a subscriber looks.
@@ -80,12 +88,12 @@ impl Hub {
 
     /// Takes what another instance hands over to be kept here: what subscribers here have missed is delivered, the rest is
     /// history. `false` if delivery is behind, so that it has to be brought again.
-    pub fn take_over(&self, id: TopicId, name: &[u8], others: Holding) -> bool {
+    pub fn take_over(&self, id: TopicId, name: &[u8], mut others: Holding) -> bool {
         let Some(topic) = self.topic_named(id, name) else { return true };
         let floor = if topic.announced().is_some() { self.floor(&topic) } else { EventId::at(u64::MAX) };
         let dropped = topic.read(TopicLog::dropped).flatten().unwrap_or_default();
         let (missed, history): (Vec<_>, Vec<_>) =
-            others.events.into_iter().partition(|event| event.id > floor);
+            std::mem::take(&mut others.events).into_iter().partition(|event| event.id > floor);
         for event in missed.iter().filter(|event| event.id > dropped) {
             let remote =
                 Remote { topic: id, name: Some(name), id: event.id, after_id: &event.after_id, trace: None };
@@ -93,7 +101,7 @@ impl Hub {
                 return false;
             }
         }
-        self.fill(&topic, Holding { floor: others.floor, events: history });
+        self.fill(&topic, Holding { events: history, ..others });
         true
     }
 }

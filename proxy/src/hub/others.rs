@@ -34,6 +34,9 @@ pub trait Others: Send + Sync {
     /// Since when this instance has kept the topic's history without a break, in milliseconds since the Unix epoch, if it
     /// does: all events come here since then, whether or not they are wanted.
     fn kept_since(&self, topic: TopicId) -> Option<u64>;
+
+    /// The same, or, if others have taken its place lately, since when it had kept it until then.
+    fn was_kept_since(&self, topic: TopicId) -> Option<u64>;
 }
 
 /// An event that another instance accepted.

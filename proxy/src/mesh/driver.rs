@@ -201,12 +201,19 @@ impl Driver {
                 }
             }
             Effect::Asked { ticket, from, body } => {
-                let answer = questions::answer(&server.hub, &body).map(Bytes::from);
+                let answer = questions::answer(&mesh, &server.hub, from, &body).map(Bytes::from);
                 let (recipient, body) = mesh.node.lock().answer(mesh.now(), from, answer);
                 self.reply(ticket, recipient, &body);
             }
             Effect::Answered { tag, answer, .. } => mesh.questions.resolve(tag, answer),
-            other => self.report(&other),
+            other => {
+                match other {
+                    Effect::PeerUp { id, .. } => mesh.peer_came(id),
+                    Effect::PeerDown { .. } => mesh.peer_went(),
+                    _ => {}
+                }
+                self.report(&other);
+            }
         }
     }
 

@@ -29,6 +29,10 @@ const ASKED_MAX: usize = 8;
 /// When a keeper that has no room for an event is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// Flags of an answer.
+const MORE: u8 = 1;
+const FORMER: u8 = 2;
+
 const TAKEN: u8 = 1;
 const BUSY: u8 = 0;
 
@@ -45,17 +49,18 @@ impl Mesh {
             if !topic.can_fill() {
                 return true;
             }
-            let peers = self.who_may_have(topic.id());
-            let asked = peers.len();
-            let fetched =
-                join_all(peers.into_iter().map(|peer| self.holding(peer, topic.id(), deadline))).await;
+            let (present, others) = self.who_may_have(topic.id());
+            let is_present = |n: usize| n < present.len();
+            let asked = present.iter().chain(&others).map(|peer| self.holding(*peer, topic.id(), deadline));
+            let fetched = join_all(asked).await;
+            let all_present = fetched.iter().enumerate().all(|(n, got)| got.is_some() || !is_present(n));
             let holdings: Vec<_> = fetched.into_iter().flatten().collect();
-            let in_time = asked == 0 || !holdings.is_empty();
+            let in_time = present.is_empty() || !holdings.is_empty();
             self.fetching.ended(in_time);
             if !in_time {
                 return false;
             }
-            hub.fill(topic, union(holdings));
+            hub.fill(topic, union(holdings, all_present));
             true
         };
         timeout_at(deadline, fetch).await.unwrap_or(false)
@@ -66,7 +71,7 @@ impl Mesh {
         let deadline = Instant::now() + limit;
         let id = TopicId::of(topic);
         let floor = EventId::at(u64::MAX);
-        let question = take_over(topic, &Holding { floor, events: vec![event] });
+        let question = take_over(topic, &Holding { floor, former: false, events: vec![event] });
         let try_all = async {
             loop {
                 let asked: Vec<_> = self
@@ -86,20 +91,19 @@ impl Mesh {
     /// Other instances that keep a topic.
     fn keepers(&self, topic: TopicId) -> Vec<NodeId> {
         let node = self.node.lock();
-        let mut keepers = node.keepers(convert::to_mesh(topic));
-        keepers.retain(|id| *id != node.id());
-        keepers
+        node.other_keepers(convert::to_mesh(topic)).0
     }
 
-    /// Other instances that keep a topic, and some that have subscribers for it.
-    fn who_may_have(&self, topic: TopicId) -> Vec<NodeId> {
-        let mut peers = self.keepers(topic);
-        for peer in self.node.lock().interested(convert::to_mesh(topic)) {
-            if peers.len() < ASKED_MAX && !peers.contains(&peer) {
-                peers.push(peer);
+    /// Other instances that keep a topic; and some that did until lately, or have subscribers for it.
+    fn who_may_have(&self, topic: TopicId) -> (Vec<NodeId>, Vec<NodeId>) {
+        let node = self.node.lock();
+        let (present, mut others) = node.other_keepers(convert::to_mesh(topic));
+        for peer in node.interested(convert::to_mesh(topic)) {
+            if others.len() < ASKED_MAX && !present.contains(&peer) && !others.contains(&peer) {
+                others.push(peer);
             }
         }
-        peers
+        (present, others)
     }
 
     async fn holding(&self, peer: NodeId, topic: TopicId, deadline: Instant) -> Option<Holding> {
@@ -112,6 +116,7 @@ impl Mesh {
             let answer = self.ask(peer, &question)?.within(limit).await?;
             let (more, holding) = decode_holding(&answer)?;
             all.floor = all.floor.max(holding.floor);
+            all.former |= holding.former;
             let is_empty = holding.events.is_empty();
             all.events.extend(holding.events);
             if !more || is_empty {
@@ -121,18 +126,20 @@ impl Mesh {
         None
     }
 
-    async fn hand(&self, peer: NodeId, question: &[u8], deadline: Instant) -> Result<(), ()> {
+    pub(super) async fn hand(&self, peer: NodeId, question: &[u8], deadline: Instant) -> Result<(), ()> {
         let limit = deadline.saturating_duration_since(Instant::now());
         let answer = self.ask(peer, question).ok_or(())?.within(limit).await.ok_or(())?;
         if answer == [TAKEN] { Ok(()) } else { Err(()) }
     }
 }
 
-/// All events, and the lowest floor: what is above the floor of one is complete there.
-fn union(holdings: Vec<Holding>) -> Holding {
-    let floor = holdings.iter().map(|holding| holding.floor).min().unwrap_or(EventId::at(u64::MAX));
+/// All events, and the lowest floor: what is above the floor of one is complete there. What former keepers lack is with the
+/// present ones, if these have answered.
+fn union(holdings: Vec<Holding>, all_present: bool) -> Holding {
+    let counts = holdings.iter().filter(|holding| all_present || !holding.former);
+    let floor = counts.map(|holding| holding.floor).min().unwrap_or(EventId::at(u64::MAX));
     let events = holdings.into_iter().flat_map(|holding| holding.events).collect();
-    Holding { floor, events }
+    Holding { floor, former: false, events }
 }
 
 /// The page of a topic's history after an event.
@@ -152,7 +159,7 @@ pub(super) fn answer_history(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
     let count = within.count().max(1).min(holding.events.len());
     let more = count < holding.events.len();
     holding.events.truncate(count);
-    let mut out = vec![u8::from(more)];
+    let mut out = vec![if more { MORE } else { 0 } | if holding.former { FORMER } else { 0 }];
     encode_holding(&holding, &mut out);
     Some(out)
 }
@@ -167,7 +174,7 @@ pub(super) fn answer_take_over(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
     Some(vec![if taken { TAKEN } else { BUSY }])
 }
 
-fn take_over(topic: &TopicName, holding: &Holding) -> Vec<u8> {
+pub(super) fn take_over(topic: &TopicName, holding: &Holding) -> Vec<u8> {
     let mut out = vec![TAKE_OVER];
     out.extend_from_slice(&convert::to_mesh(TopicId::of(topic)).0.to_le_bytes());
     let name = topic.as_str().as_bytes();
@@ -189,8 +196,9 @@ fn encode_holding(holding: &Holding, out: &mut Vec<u8>) {
 }
 
 fn decode_holding(answer: &[u8]) -> Option<(bool, Holding)> {
-    let (more, rest) = answer.split_first()?;
-    Some((*more == 1, decode_events(rest)?))
+    let (flags, rest) = answer.split_first()?;
+    let holding = decode_events(rest)?;
+    Some((flags & MORE != 0, Holding { former: flags & FORMER != 0, ..holding }))
 }
 
 fn decode_events(bytes: &[u8]) -> Option<Holding> {
@@ -203,7 +211,7 @@ fn decode_events(bytes: &[u8]) -> Option<Holding> {
         events.push(Kept { id, after_id: block.to_vec() });
         rest = after;
     }
-    Some(Holding { floor, events })
+    Some(Holding { floor, former: false, events })
 }
 
 fn put_id(id: EventId, out: &mut Vec<u8>) {

@@ -14,6 +14,7 @@ use crate::hub::Hub;
 pub(super) const COUNT: u8 = 1;
 pub(super) const HISTORY: u8 = 2;
 pub(super) const TAKE_OVER: u8 = 3;
+pub(super) const MINE: u8 = 4;
 
 type Answer = Result<Vec<u8>, Failed>;
 
@@ -58,12 +59,16 @@ impl Mesh {
 }
 
 /// Answers another instance's question. `None` if it is not one.
-pub(super) fn answer(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn answer(mesh: &Mesh, hub: &Hub, from: NodeId, question: &[u8]) -> Option<Vec<u8>> {
     let (kind, rest) = question.split_first()?;
     match *kind {
         COUNT => presence::answer(hub, rest),
         HISTORY => keeping::answer_history(hub, rest),
         TAKE_OVER => keeping::answer_take_over(hub, rest),
+        MINE => {
+            mesh.asked_by(from);
+            Some(Vec::new())
+        }
         _ => None,
     }
 }

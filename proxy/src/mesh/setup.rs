@@ -16,7 +16,9 @@ use revenprox_mesh::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{Driver, Mesh, advertise, driver::Counts, fetching::Fetching, questions::Questions};
+use super::{
+    Driver, Mesh, advertise, driver::Counts, fetching::Fetching, handover::Moves, questions::Questions,
+};
 use crate::{
     config::{Config, Nng},
     hub::now_ms,
@@ -75,6 +77,7 @@ impl Mesh {
             effective: watch::Sender::new(u64::MAX),
             questions: Questions::default(),
             fetching: Fetching::default(),
+            moves: Moves::default(),
             counts: Counts::default(),
         });
         let driver = Driver::new(Arc::clone(&mesh), events, opener);

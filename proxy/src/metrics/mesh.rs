@@ -40,6 +40,18 @@ fn history(all: &mut Families, r: &mesh::Reading) {
         "Such times in which nobody answered within history.resume_wait_ms",
         failed,
     );
+    let (topics, bytes, refused) = r.moved;
+    all.counter(
+        "revenprox_history_moved_topics_total",
+        "Topics whose history was moved to a new keeper because instances came or went",
+        topics,
+    );
+    all.counter("revenprox_history_moved_bytes_total", "Bytes of such moves", bytes);
+    all.counter(
+        "revenprox_history_moves_failed_total",
+        "Such moves that the new keeper did not take in time",
+        refused,
+    );
 }
 
 fn traffic(all: &mut Families, r: &mesh::Reading) {

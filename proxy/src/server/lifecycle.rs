@@ -1,9 +1,14 @@
 //! Phases of an instance's life.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::Server;
 use crate::delivery::Command;
+
+/// How long an instance that ends takes to hand over what it keeps.
+pub const HAND_OVER_TIME: Duration = Duration::from_secs(10);
 
 /// Where an instance is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +35,8 @@ impl Server {
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Closing).await;
     }
 
-    /// Begins to drain; at most once. Returns whether this call did.
+    /// Begins to drain; at most once: streams end when what is kept here has been handed over. Returns whether this
+    /// call did. Has to be called within a Tokio runtime.
     pub fn start_drain(self: &Arc<Self>) -> bool {
         let started = self.phase.send_if_modified(|phase| {
             let start = *phase == Phase::Serving;
@@ -40,15 +46,27 @@ impl Server {
             start
         });
         if started {
-            let window = std::time::Duration::from_secs(self.config().http.drain_window_sec);
+            let window = Duration::from_secs(self.config().http.drain_window_sec);
             tracing::info!(
                 window_seconds = window.as_secs(),
                 subscribers = self.admission.connections(),
                 "draining"
             );
-            self.delivery.tell_all(|| Command::Drain(window));
+            let server = Arc::clone(self);
+            tokio::spawn(async move {
+                // First, so that nobody comes back to an instance that lacks what is kept here.
+                server.hand_over().await;
+                server.delivery.tell_all(|| Command::Drain(window));
+            });
         }
         started
+    }
+
+    async fn hand_over(&self) {
+        let Some(mesh) = self.mesh() else { return };
+        if timeout(HAND_OVER_TIME, mesh.hand_over_all(&self.hub)).await.is_err() {
+            tracing::warn!("not all history was handed over in time");
+        }
     }
 
     pub(super) fn close(&self) {

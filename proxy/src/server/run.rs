@@ -19,7 +19,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{Server, setup::SetupError};
+use super::{Server, lifecycle::HAND_OVER_TIME, setup::SetupError};
 use crate::{
     config::Config,
     edge::{
@@ -88,7 +88,8 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     if let Some(nng) = &config.nng {
         let (mesh, driver) = Mesh::start(&config, nng).await?;
-        server.join(mesh);
+        server.join(Arc::clone(&mesh));
+        tasks.spawn(mesh.hand_over(Arc::clone(&server.hub)));
         tasks.spawn(driver.run(Arc::clone(&server)));
     }
     if let Some(address) = &config.publish.nng_listen {
@@ -163,7 +164,7 @@ async fn drain(server: &Arc<Server>) {
     let streams = server.admission.connections();
     server.start_drain();
     let config = server.config();
-    let window = Duration::from_secs(config.http.drain_window_sec) + CLOSE_TIME;
+    let window = HAND_OVER_TIME + Duration::from_secs(config.http.drain_window_sec) + CLOSE_TIME;
     let gone = async {
         while server.admission.connections() > 0 {
             sleep(POLL_INTERVAL).await;

@@ -1,6 +1,10 @@
 //! Instances that find each other.
 
-use std::{fmt::Write as _, ops::Index};
+use std::{
+    fmt::Write as _,
+    ops::Index,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -51,6 +55,31 @@ impl Cluster {
         let mut proxy = self.instances[index].take().unwrap();
         proxy.signal(Signal::KILL);
         proxy.wait();
+    }
+
+    /// Ends an instance as an operator would.
+    pub(crate) fn drain(&mut self, index: usize) {
+        let mut proxy = self.instances[index].take().unwrap();
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.wait().code(), Some(0));
+    }
+
+    /// Bytes of events that an instance holds.
+    pub(crate) fn history(&self, index: usize) -> u64 {
+        self[index].metric("revenprox_history_bytes")
+    }
+
+    /// Waits until no more history is moved.
+    pub(crate) fn wait_for_moves(&self) {
+        let moved = || self.sum("revenprox_history_moved_bytes_total");
+        let mut last = (moved(), Instant::now());
+        wait_until("moves to be over", || {
+            let now = moved();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            last.1.elapsed() > Duration::from_secs(1)
+        });
     }
 
     /// Waits until every instance that runs has all others as peers.

@@ -166,3 +166,41 @@ fn a_lone_instance_replicates_nothing_and_says_so() {
     cluster[0].publish("a", "next");
     assert_eq!(stream.take_data(2), ["x", "next"], "it is one event however often it is tried");
 }
+
+/// Each instance in turn goes and comes back, so that whatever is there at the end has been moved.
+#[test]
+fn history_outlives_all_who_kept_it_first() {
+    for by in ["kill", "drain"] {
+        let mut cluster = Cluster::start(3, "[http]\ndrain_window_sec = 0\n");
+        let mut streams: Vec<_> =
+            (0..20).map(|n| cluster[0].subscribe(&format!("/events/{n}"), "")).collect();
+        for (n, stream) in streams.iter_mut().enumerate() {
+            cluster[n % 3].post(&format!("/events/{n}?ack=replicated"), "", "seen");
+            assert_eq!(stream.next_data(), "seen");
+        }
+        let mut missed = Vec::new();
+        for round in 0..3 {
+            for n in 0..20 {
+                let answer =
+                    cluster[round].post(&format!("/events/{n}?ack=replicated"), "", &round.to_string());
+                assert_eq!(answer.status, 202, "{answer:?}");
+            }
+            missed.push(round.to_string());
+            if by == "drain" {
+                cluster.drain(round);
+            } else {
+                cluster.kill(round);
+            }
+            wait_until("it to be missed", || cluster.sum("revenprox_peers_connected") == 2);
+            cluster.wait_for_moves();
+            cluster.restart(round);
+            cluster.wait_for_peers();
+            wait_until("the newcomer to have been given its share", || cluster.history(round) > 0);
+            cluster.wait_for_moves();
+        }
+        for (n, stream) in streams.iter().enumerate() {
+            let mut back = resume(&cluster, n % 3, &format!("/events/{n}"), stream);
+            assert_eq!(back.take_data(3), missed, "topic {n} by {by}");
+        }
+    }
+}

@@ -17,6 +17,13 @@ pub(crate) struct ClusterArgs {
     /// Restarts each instance once while events are published, and counts what that costs; this does not fail.
     #[arg(long)]
     rolling: bool,
+    /// What is done to each instance in turn, after which it is started again; `pause` stops it for longer than its peers
+    /// wait, and lets it go on.
+    #[arg(long, value_delimiter = ',', default_value = "drain", requires = "rolling")]
+    faults: Vec<Fault>,
+    /// Publishers wait until another instance keeps the event, and a run that loses one fails.
+    #[arg(long, requires = "rolling")]
+    replicated: bool,
     /// Instances; 8, or 3 that are restarted.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     instances: Option<u8>,
@@ -38,6 +45,17 @@ pub(crate) struct ClusterArgs {
     /// The proxy's binary.
     #[arg(long = "proxy-bin", value_name = "FILE", default_value = "target/release/sse-proxy")]
     proxy: PathBuf,
+}
+
+/// What can be done to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Fault {
+    /// It ends in its own good time.
+    Drain,
+    /// It ends at once.
+    Kill,
+    /// It stands still for a while.
+    Pause,
 }
 
 /// Runs it and prints the table.

@@ -102,6 +102,17 @@ impl Guarded {
         Ok(asked.elapsed())
     }
 
+    /// Ends the process at once.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().doing(|| format!("ending {}", self.name))?;
+        self.child.wait().doing(|| format!("waiting for {}", self.name)).map(drop)
+    }
+
+    /// Makes the process stand still, or go on.
+    pub(crate) fn pause(&self, stands: bool) {
+        signal(self.child.id(), if stands { Signal::STOP } else { Signal::CONT });
+    }
+
     /// CPU time used so far by the process and its descendants.
     pub(crate) fn cpu(&self) -> CpuMark {
         let mut threads = HashMap::new();

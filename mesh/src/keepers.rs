@@ -82,6 +82,13 @@ impl Rosters {
         self.push(members, now_ms + SETTLE_MS);
     }
 
+    /// Events may have passed by this instance until now.
+    pub fn passed_by(&mut self, now_ms: u64) {
+        let members = self.now().members.clone();
+        self.all.clear();
+        self.push(members, now_ms + SETTLE_MS);
+    }
+
     /// A member has gone.
     pub fn left(&mut self, id: NodeId, now_ms: u64) {
         let members = self.now().members.iter().copied().filter(|member| *member != id).collect();

@@ -145,12 +145,14 @@ pub enum Effect {
         /// The answer.
         answer: Result<Vec<u8>, Failed>,
     },
-    /// A peer is there.
+    /// A peer is there, or there again after it had given this instance up.
     PeerUp {
         /// Who.
         id: NodeId,
         /// Its name.
         name: String,
+        /// It has just been started, so that nothing can have passed by between the two.
+        is_new: bool,
     },
     /// A peer is gone.
     PeerDown {

@@ -67,6 +67,19 @@ impl Instances {
         self.all[index].process.stop(limit)
     }
 
+    /// Ends one at once.
+    pub(super) fn kill(&mut self, index: usize) -> Result<()> {
+        self.all[index].process.kill()
+    }
+
+    /// Makes one stand still for a while, and waits until all know all again.
+    pub(super) fn pause(&mut self, index: usize, time: Duration) -> Result<()> {
+        self.all[index].process.pause(true);
+        std::thread::sleep(time);
+        self.all[index].process.pause(false);
+        self.wait_for_peers()
+    }
+
     /// Starts one again that has ended, at the same addresses.
     pub(super) fn restart(&mut self, index: usize) -> Result<()> {
         self.all[index].process = self.spawn(index, self.all[index].address)?;

@@ -21,7 +21,7 @@ use self::publisher::Publisher;
 use self::stream::Memory;
 use self::subscriber::{Live, Subscriber};
 use super::instances::{Instances, Settings};
-use super::{ClusterArgs, Outcome};
+use super::{ClusterArgs, Fault, Outcome};
 use crate::client::Topics;
 use crate::clock::now_micros;
 use crate::error::{Doing, Result, failed};
@@ -33,6 +33,9 @@ const RETRY_MS: u32 = 2000;
 
 /// Over how long an instance ends its streams.
 const DRAIN_SEC: u32 = 8;
+
+/// How long an instance stands still: longer than its peers wait for it.
+const PAUSE: Duration = Duration::from_secs(8);
 
 /// How much longer an instance may take to end.
 const STOP_SLACK: Duration = Duration::from_secs(30);
@@ -68,16 +71,27 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     clients.wait_until_connected(args.subscribers())?;
     clients.publish(args, &cluster.addresses().into());
     let (mut took, mut ends) = (Vec::new(), Vec::new());
-    for index in 0..args.instances() {
+    for (fault, index) in args.faults.iter().flat_map(|fault| (0..args.instances()).map(move |i| (*fault, i)))
+    {
         clients.go_on(args)?;
-        let drained = cluster.stop(index, Duration::from_secs(DRAIN_SEC.into()) + STOP_SLACK)?;
+        match fault {
+            Fault::Drain => {
+                let drained = cluster.stop(index, Duration::from_secs(DRAIN_SEC.into()) + STOP_SLACK)?;
+                took.push(format!("{:.1} s", drained.as_secs_f64()));
+            }
+            Fault::Kill => cluster.kill(index)?,
+            Fault::Pause => {
+                cluster.pause(index, PAUSE)?;
+                continue;
+            }
+        }
         ends.push(End { instance: index, at: now_micros() });
         cluster.restart(index)?;
-        took.push(format!("{:.1} s", drained.as_secs_f64()));
     }
     clients.wait_until_connected(args.subscribers())?;
     clients.go_on(args)?;
     let (accounts, publishers) = clients.finish()?;
+    let missed = books::settle(&accounts, &publishers, &ends);
     let mut text = align(&books::rows(args, &accounts, &publishers, &ends));
     let _ = writeln!(
         text,
@@ -85,7 +99,13 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
          by the drain.",
         took.join(", ")
     );
-    Ok(Outcome { text, verdict: Ok(()) })
+    let lost = missed.away + missed.connected;
+    let verdict = match lost {
+        0 => Ok(()),
+        _ if !args.replicated => Ok(()),
+        _ => Err(failed(format!("{lost} deliveries of replicated events are missing"))),
+    };
+    Ok(Outcome { text, verdict })
 }
 
 // === impl Clients ===
@@ -119,6 +139,7 @@ impl Clients {
                 at: number.into(),
                 connection: None,
                 topics: args.topics(),
+                replicated: args.replicated,
                 payload: args.payload,
                 every: Duration::from_secs_f64(f64::from(count) / args.rate()),
                 book: Publishing::default(),

@@ -14,6 +14,17 @@ use crate::{
     wire::{Beat, Event, Frame, Mark, Message, frames},
 };
 
+/// How an epoch of a peer's link fits to those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Followed {
+    /// It is an earlier one.
+    Not,
+    /// It is the present one, or the first of this run.
+    On,
+    /// The peer had given this instance up, and begins anew.
+    Anew,
+}
+
 // === impl Node ===
 
 impl Node {
@@ -65,15 +76,28 @@ impl Node {
     pub(super) fn batch(&mut self, now: Now, id: NodeId, mark: Mark, frames: Bytes) {
         let window = self.window();
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !peer.follow(mark.epoch) || mark.number == 0 {
+        let followed = peer.follow(mark.epoch);
+        self.note_break(now, id, followed);
+        let Some(peer) = self.peers.get_mut(&id).filter(|_| followed != Followed::Not && mark.number > 0)
+        else {
             return;
-        }
+        };
         match peer.incoming.receive(now.elapsed, mark.number, frames, window) {
             Received::Ready | Received::Early => {}
             Received::Again => self.counters.batches_again += 1,
             Received::TooEarly => self.counters.batches_early += 1,
         }
         self.hand_out(now, id);
+    }
+
+    /// Notes that a peer had given this instance up for a while, and began a new link to it.
+    fn note_break(&mut self, now: Now, id: NodeId, followed: Followed) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if followed == Followed::Anew && peer.live {
+            let name = peer.name.clone();
+            self.rosters.passed_by(now.unix_ms);
+            self.effects.push(Effect::PeerUp { id, name, is_new: false });
+        }
     }
 
     /// Handles all batches that are next in order.
@@ -197,10 +221,13 @@ impl Node {
     fn beat(&mut self, now: Now, id: NodeId, beat: &Beat) {
         self.acknowledged(id, beat.ack);
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.follow(beat.last.epoch) {
+        let followed = peer.follow(beat.last.epoch);
+        if followed != Followed::Not {
             peer.incoming.announced(beat.last.number);
             peer.incoming.settle(now.elapsed, false);
         }
+        self.note_break(now, id, followed);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         match Summary::decode(&beat.summary) {
             Ok(summary) => peer.summary = Some(summary),
             Err(_) => return self.refuse(id, Refusal::State),
@@ -335,13 +362,18 @@ impl Node {
 // === impl Peer ===
 
 impl Peer {
-    /// Follows the peer's link into a new epoch. `false` if `epoch` is an earlier one.
-    fn follow(&mut self, epoch: u32) -> bool {
-        if epoch > self.in_epoch {
-            self.begin_incoming(epoch);
-            // Changes of its interest may have been meant for the epoch before.
-            self.interest.mark_stale();
+    /// Follows the peer's link into a new epoch.
+    fn follow(&mut self, epoch: u32) -> Followed {
+        if epoch < self.in_epoch {
+            return Followed::Not;
         }
-        epoch == self.in_epoch
+        if epoch == self.in_epoch {
+            return Followed::On;
+        }
+        let is_first = self.in_epoch == 0;
+        self.begin_incoming(epoch);
+        // Changes of its interest may have been meant for the epoch before.
+        self.interest.mark_stale();
+        if is_first { Followed::On } else { Followed::Anew }
     }
 }

@@ -289,7 +289,7 @@ impl Node {
         self.live += 1;
         let is_new = now.unix_ms < peer.session.incarnation.saturating_add(NEW_MS);
         self.rosters.joined(id, is_new, now.unix_ms);
-        self.effects.push(Effect::PeerUp { id, name: peer.name.clone() });
+        self.effects.push(Effect::PeerUp { id, name: peer.name.clone(), is_new });
     }
 
     fn send_hello(&mut self, to: &Address, recipient: Recipient, reached: Option<Address>) {

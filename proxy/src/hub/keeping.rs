@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Hub, Remote, Since, Start, Taken, Topic};
 use crate::{
     event::EventId,
-    log::{Filled, Kept, TopicLog},
+    log::{Filled, Kept},
     topic::{TopicId, TopicName},
 };
 
@@ -62,7 +62,7 @@ impl Hub {
         let before = self.others.get().and_then(|others| others.was_kept_since(id));
         let topic = self.find(id);
         let former =
-            kept.is_none() && before.is_some() && !topic.as_ref().is_some_and(|t| t.announced().is_some());
+            kept.is_none() && before.is_some() && topic.as_ref().is_none_or(|t| t.announced().is_none());
         let since = if former { before } else { kept };
         let Some(topic) = topic else {
             let floor = since.map_or(self.clock.ceiling(), EventId::at);
@@ -86,22 +86,30 @@ impl Hub {
         }
     }
 
-    /// Takes what another instance hands over to be kept here: what subscribers here have missed is delivered, the rest is
-    /// history. `false` if delivery is behind, so that it has to be brought again.
+    /// Takes what another instance hands over: what is new here is delivered, the rest is history. `false` if delivery is
+    /// behind, so that it has to be brought again.
     pub fn take_over(&self, id: TopicId, name: &[u8], mut others: Holding) -> bool {
         let Some(topic) = self.topic_named(id, name) else { return true };
-        let floor = if topic.announced().is_some() { self.floor(&topic) } else { EventId::at(u64::MAX) };
-        let dropped = topic.read(TopicLog::dropped).flatten().unwrap_or_default();
-        let (missed, history): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut others.events).into_iter().partition(|event| event.id > floor);
-        for event in missed.iter().filter(|event| event.id > dropped) {
+        let (floor, wanted) = (self.floor(&topic), topic.announced().is_some());
+        let (dropped, highest) = topic.read(|log| (log.dropped(), log.highest())).unwrap_or_default();
+        // Subscribers have missed what is above the floor, unless it is gone again. Where there are none, the order of ids is
+        // the better one.
+        let last = if wanted { Some(floor).max(dropped) } else { highest };
+        let is_here = |event: &Kept| topic.read(|log| log.contains(&event.id)).unwrap_or_default();
+        others.events.retain(|event| !is_here(event));
+        let (news, history): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut others.events).into_iter().partition(|event| Some(event.id) > last);
+        for event in &news {
             let remote =
                 Remote { topic: id, name: Some(name), id: event.id, after_id: &event.after_id, trace: None };
             if self.take_remote(&remote) == Taken::Behind {
                 return false;
             }
         }
-        self.fill(&topic, Holding { events: history, ..others });
+        // A part of the history would keep the rest from being filled in later, where somebody may read it.
+        if others.floor < floor || !(wanted || history.is_empty()) {
+            self.fill(&topic, Holding { events: history, ..others });
+        }
         true
     }
 }

@@ -341,6 +341,11 @@ impl TopicLog {
         (self.tail.seq < self.head.seq).then(|| front.at(self.tail.offset).map(|(id, _)| id))?
     }
 
+    /// The greatest id that has been here.
+    pub fn highest(&self) -> Option<EventId> {
+        self.highest
+    }
+
     /// The newest id that is no longer here.
     pub fn dropped(&self) -> Option<EventId> {
         self.dropped

@@ -208,7 +208,7 @@ impl Driver {
             Effect::Answered { tag, answer, .. } => mesh.questions.resolve(tag, answer),
             other => {
                 match other {
-                    Effect::PeerUp { id, .. } => mesh.peer_came(id),
+                    Effect::PeerUp { id, is_new, .. } => mesh.peer_came(id, is_new),
                     Effect::PeerDown { .. } => mesh.peer_went(),
                     _ => {}
                 }

@@ -19,7 +19,10 @@ use tokio::{
 };
 
 use super::{Mesh, convert, keeping, questions};
-use crate::hub::{Holding, Hub, Topic};
+use crate::{
+    event::EventId,
+    hub::{Holding, Hub, Topic, now_ms},
+};
 
 /// How long to wait after a change, for instances that start or end together.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -29,6 +32,9 @@ const BYTES_PER_SECOND: f64 = 32.0 * 1024.0 * 1024.0;
 
 /// How much of one topic is moved: its newest events, in one message.
 const TOPIC_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// How far back subscribers get what passed by while instances did not hear each other, in milliseconds.
+const REPAIRED_MS: u64 = 600_000;
 
 /// How long a new keeper may take to accept a topic.
 const HAND_TIME: Duration = Duration::from_secs(2);
@@ -47,6 +53,8 @@ pub(super) struct Moves {
 #[derive(Debug, Default)]
 struct Pending {
     came: Vec<NodeId>,
+    /// One of them is not new: something may have passed by.
+    returned: bool,
     asked_by: Vec<NodeId>,
 }
 
@@ -72,10 +80,8 @@ pub(super) fn targets(
 // === impl Moves ===
 
 impl Moves {
-    fn tell(&self, list: impl FnOnce(&mut Pending) -> &mut Vec<NodeId>, peer: Option<NodeId>) {
-        let mut pending = self.pending.lock();
-        let list = list(&mut pending);
-        list.extend(peer.filter(|peer| !list.contains(peer)));
+    fn tell(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.pending.lock());
         self.news.notify_one();
     }
 }
@@ -90,12 +96,15 @@ impl Mesh {
         loop {
             self.moves.news.notified().await;
             sleep(SETTLE).await;
-            let Pending { came, asked_by } = std::mem::take(&mut *self.moves.pending.lock());
+            let Pending { came, returned, asked_by } = std::mem::take(&mut *self.moves.pending.lock());
             let new = self.node.lock().roster().members.clone();
             for peer in came {
                 if let Some(asked) = self.ask(peer, &[questions::MINE]) {
                     asked.within(HAND_TIME).await;
                 }
+            }
+            if returned {
+                self.repair(&hub).await;
             }
             let left: Vec<_> = old.iter().copied().filter(|id| new.contains(id)).collect();
             self.move_topics(&hub, &old, &left).await;
@@ -107,19 +116,45 @@ impl Mesh {
         }
     }
 
-    /// A peer has come.
-    pub(super) fn peer_came(&self, peer: NodeId) {
-        self.moves.tell(|pending| &mut pending.came, Some(peer));
+    /// A peer has come, or come back.
+    pub(super) fn peer_came(&self, peer: NodeId, is_new: bool) {
+        self.moves.tell(|pending| {
+            pending.came.retain(|known| *known != peer);
+            pending.came.push(peer);
+            pending.returned |= !is_new;
+        });
     }
 
     /// A peer has gone.
     pub(super) fn peer_went(&self) {
-        self.moves.tell(|pending| &mut pending.came, None);
+        self.moves.tell(|_| {});
     }
 
     /// A peer asks for what it keeps from now on.
     pub(super) fn asked_by(&self, peer: NodeId) {
-        self.moves.tell(|pending| &mut pending.asked_by, Some(peer));
+        self.moves.tell(|pending| {
+            pending.asked_by.retain(|known| *known != peer);
+            pending.asked_by.push(peer);
+        });
+    }
+
+    /// Gets for subscribers here what they missed while this instance and another did not hear each other.
+    async fn repair(&self, hub: &Hub) {
+        let from = EventId::at(now_ms().saturating_sub(REPAIRED_MS));
+        let mut repaired = 0_u64;
+        for stripe in 0..Hub::STRIPES {
+            for topic in hub.topics_of(stripe).into_iter().filter(|topic| topic.announced().is_some()) {
+                let floor = EventId::at(u64::MAX);
+                let events = self.kept_elsewhere(topic.id(), from, HAND_TIME).await;
+                repaired += events.len() as u64;
+                hub.take_over(
+                    topic.id(),
+                    topic.name().as_str().as_bytes(),
+                    Holding { floor, former: false, events },
+                );
+            }
+        }
+        tracing::info!(events = repaired, "compared with the keepers what subscribers here may have missed");
     }
 
     /// Moves what this instance keeps to those who keep it once it is gone.
@@ -199,10 +234,7 @@ fn newest(mut holding: Holding) -> Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        event::{EventId, Origin},
-        log::Kept,
-    };
+    use crate::{event::Origin, log::Kept};
 
     #[test]
     fn a_topic_is_moved_by_one_of_those_who_have_it() {

@@ -51,7 +51,10 @@ impl Mesh {
             }
             let (present, others) = self.who_may_have(topic.id());
             let is_present = |n: usize| n < present.len();
-            let asked = present.iter().chain(&others).map(|peer| self.holding(*peer, topic.id(), deadline));
+            let asked = present
+                .iter()
+                .chain(&others)
+                .map(|peer| self.holding(*peer, topic.id(), EventId::default(), deadline));
             let fetched = join_all(asked).await;
             let all_present = fetched.iter().enumerate().all(|(n, got)| got.is_some() || !is_present(n));
             let holdings: Vec<_> = fetched.into_iter().flatten().collect();
@@ -106,11 +109,26 @@ impl Mesh {
         (present, others)
     }
 
-    async fn holding(&self, peer: NodeId, topic: TopicId, deadline: Instant) -> Option<Holding> {
+    /// Events above `from` that others keep.
+    pub(super) async fn kept_elsewhere(&self, topic: TopicId, from: EventId, limit: Duration) -> Vec<Kept> {
+        let deadline = Instant::now() + limit;
+        let (present, _) = self.who_may_have(topic);
+        let asked = present.iter().map(|peer| self.holding(*peer, topic, from, deadline));
+        union(join_all(asked).await.into_iter().flatten().collect(), true).events
+    }
+
+    async fn holding(
+        &self,
+        peer: NodeId,
+        topic: TopicId,
+        from: EventId,
+        deadline: Instant,
+    ) -> Option<Holding> {
         let mut all = Holding::default();
         for _ in 0..PAGES_MAX {
             let mut question = vec![HISTORY];
             question.extend_from_slice(&convert::to_mesh(topic).0.to_le_bytes());
+            put_id(from, &mut question);
             put_id(all.events.last().map_or(EventId::default(), |last| last.id), &mut question);
             let limit = deadline.saturating_duration_since(Instant::now());
             let answer = self.ask(peer, &question)?.within(limit).await?;
@@ -142,15 +160,17 @@ fn union(holdings: Vec<Holding>, all_present: bool) -> Holding {
     Holding { floor, former: false, events }
 }
 
-/// The page of a topic's history after an event.
+/// The page of a topic's history above one event and behind another.
 pub(super) fn answer_history(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
     let (topic, rest) = question.split_first_chunk::<16>()?;
+    let (from, rest) = take_id(rest)?;
     let (after, _) = take_id(rest)?;
     let topic = convert::to_topic(revenprox_mesh::identity::TopicId(u128::from_le_bytes(*topic)));
     let mut holding = hub.holding(topic);
     if let Some(at) = holding.events.iter().position(|event| event.id == after) {
         holding.events.drain(..=at);
     }
+    holding.events.retain(|event| event.id > from);
     let mut bytes = 0;
     let within = holding.events.iter().take_while(|event| {
         bytes += event.after_id.len();

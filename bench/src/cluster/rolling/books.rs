@@ -163,7 +163,7 @@ pub(super) fn rows(
     let given_up = events.clone().filter(|e| e.accepted.is_none()).count();
     let mut rows = vec![vec!["quantity".into(), "value".into()]];
     let mut row = |what: &str, value: String| rows.push(vec![what.into(), value]);
-    row("instances, each restarted once", thousands(args.instances() as f64));
+    row("instances, each of them in turn", format!("{} ({:?})", args.instances(), args.faults));
     row("subscribers", thousands(accounts.len() as f64));
     row("topics", thousands(args.topics() as f64));
     row("events accepted", thousands((events.count() - given_up) as f64));

@@ -34,6 +34,8 @@ pub(super) struct Publisher {
     pub(super) at: usize,
     pub(super) connection: Option<TcpStream>,
     pub(super) topics: usize,
+    /// Whether to wait until another instance keeps the event.
+    pub(super) replicated: bool,
     pub(super) payload: usize,
     /// Time between two events.
     pub(super) every: Duration,
@@ -69,7 +71,8 @@ impl Publisher {
         // Topics are shared out like those of subscribers, and differently for each publisher.
         let topic = Topics::Random(self.topics).of(sequence as usize + (usize::from(self.number) << 40));
         let data = payload(self.number, sequence, due, self.payload);
-        let request = post(&format!("/events/t{topic}"), TEXT, &data);
+        let ack = if self.replicated { "?ack=replicated" } else { "" };
+        let request = post(&format!("/events/t{topic}{ack}"), TEXT, &data);
         let sent = now_micros();
         let mut accepted = None;
         for _ in 0..ROUNDS * self.instances.len() {

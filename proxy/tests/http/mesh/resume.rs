@@ -1,5 +1,7 @@
 //! A subscriber that comes back to another instance goes on where it was.
 
+use rustix::process::Signal;
+
 use super::cluster::Cluster;
 use crate::support::{Stream, wait_until};
 
@@ -202,5 +204,31 @@ fn history_outlives_all_who_kept_it_first() {
             let mut back = resume(&cluster, n % 3, &format!("/events/{n}"), stream);
             assert_eq!(back.take_data(3), missed, "topic {n} by {by}");
         }
+    }
+}
+
+#[test]
+fn what_passed_by_an_instance_that_stood_still_arrives_when_it_goes_on() {
+    let cluster = Cluster::start(3, "[distributed_state]\npeer_timeout_sec = 2\n");
+    let mut streams: Vec<_> = (0..10).map(|n| cluster[2].subscribe(&format!("/events/{n}"), "")).collect();
+    cluster[2].signal(Signal::STOP);
+    wait_until("it to be missed", || (0..2).all(|n| cluster[n].metric("revenprox_peers_connected") == 1));
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        for n in 0..10 {
+            cluster[(n + round) % 2].publish(&n.to_string(), &round.to_string());
+        }
+        expected.push(round.to_string());
+    }
+    cluster[2].signal(Signal::CONT);
+    for stream in &mut streams {
+        let mut came = stream.take_data(5);
+        came.sort_unstable();
+        assert_eq!(came, expected);
+    }
+    cluster.wait_for_peers();
+    for (n, stream) in streams.iter_mut().enumerate() {
+        cluster[0].publish(&n.to_string(), "live");
+        assert_eq!(stream.next_data(), "live", "nothing comes twice");
     }
 }

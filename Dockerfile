@@ -12,8 +12,9 @@ COPY . .
 RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release \
         --config profile.release.strip=true --target "$(uname -m)-unknown-linux-gnu" \
         --package revenprox-proxy --bin sse-proxy \
+        --package revenprox-operator --bin revenprox-operator \
     && mkdir /out \
-    && cp target/*-unknown-linux-gnu/release/sse-proxy /out/
+    && cp target/*-unknown-linux-gnu/release/sse-proxy target/*-unknown-linux-gnu/release/revenprox-operator /out/
 
 FROM scratch AS proxy
 LABEL org.opencontainers.image.title="RevenProx proxy"
@@ -24,3 +25,12 @@ USER 65532:65532
 EXPOSE 8080 5555 5556
 ENTRYPOINT ["/usr/local/bin/sse-proxy"]
 CMD ["--config", "/etc/revenprox/proxy.toml"]
+
+FROM scratch AS operator
+LABEL org.opencontainers.image.title="RevenProx operator"
+LABEL org.opencontainers.image.licenses="MIT"
+COPY --from=build --chmod=0755 /out/revenprox-operator /usr/local/bin/revenprox-operator
+USER 65532:65532
+EXPOSE 8081
+ENTRYPOINT ["/usr/local/bin/revenprox-operator"]
+CMD ["run"]

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := run
 
-.PHONY: run build test test-fast lint fmt bench bench-peers setup
+.PHONY: run build test test-fast lint fmt bench bench-peers setup manifests
 
 include e2e/e2e.mk
 
@@ -43,3 +43,7 @@ bench-peers: build
 ## Install what this machine lacks.
 setup:
 	@./install.sh --tools-only
+
+## Write what is generated for Kubernetes: crds/, the chart's copy of it, manifests/base/install.yaml. Needs helm; `make cluster` builds one.
+manifests:
+	PATH="$$(dirname "$$($(E2E) kubeconfig)")/bin:$$PATH" manifests/generate.sh

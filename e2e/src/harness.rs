@@ -29,9 +29,11 @@ use crate::project;
 
 mod apply;
 mod collect;
+mod outage;
 pub mod ready;
 pub mod sse;
 mod target;
+mod tool;
 mod tunnel;
 mod wait;
 

@@ -82,7 +82,8 @@ fn load_images(images: &[ProjectImage], layout: &Layout) -> Result<(), SuiteErro
 fn run_tests(arguments: &[String]) -> Result<(), SuiteError> {
     let mut cargo = Command::new(project::cargo());
     cargo.current_dir(project::root()).env("CARGO_TARGET_DIR", project::target());
-    cargo.args(["test", "--locked", "--package", "e2e", "--features", "cluster", "--test", "cluster", "--"]);
+    cargo.args(["test", "--locked", "--package", "e2e", "--features", "cluster"]);
+    cargo.args(["--test", "cluster", "--test", "operator", "--"]);
     cargo.args(arguments.iter().map(OsStr::new));
     command::pass_through(&mut cargo).map_err(SuiteError::Tests)
 }

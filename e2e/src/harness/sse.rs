@@ -53,7 +53,22 @@ pub async fn request(
     path: &str,
     body: impl Into<Bytes>,
 ) -> Outcome<(StatusCode, String)> {
-    let response = send(address, Request::builder().method(method).uri(path), body.into()).await?;
+    request_with(address, method, path, &[], body).await
+}
+
+/// The same with further headers.
+pub async fn request_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, String)],
+    body: impl Into<Bytes>,
+) -> Outcome<(StatusCode, String)> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let response = send(address, request, body.into()).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_BYTES).collect();
     let body =
@@ -86,7 +101,15 @@ async fn send(
 impl Stream {
     /// Subscribes. Anything but a 200 with an event stream is an error.
     pub async fn open(address: SocketAddr, path: &str) -> Outcome<Self> {
-        let request = Request::get(path).header("accept", "text/event-stream");
+        Self::resume(address, path, None).await
+    }
+
+    /// Subscribes again, with the id of the last event that was seen.
+    pub async fn resume(address: SocketAddr, path: &str, last_id: Option<&str>) -> Outcome<Self> {
+        let mut request = Request::get(path).header("accept", "text/event-stream");
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
         let response = send(address, request, Bytes::new()).await?;
         let kind =
             response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();

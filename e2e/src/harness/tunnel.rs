@@ -42,6 +42,16 @@ impl Sandbox {
         if self.direct { self.cluster_ip(service, port).await } else { self.forward(service, port).await }
     }
 
+    /// A way to a port of one pod.
+    pub async fn enter_pod(&self, pod: &str, port: u16) -> Outcome<Entrance> {
+        if !self.direct {
+            return listen(self.api::<Pod>(), pod.to_owned(), port).await;
+        }
+        let status = self.api::<Pod>().get(pod).await?.status.unwrap_or_default();
+        let address = status.pod_ip.ok_or_else(|| format!("pod {pod} has no address yet"))?;
+        Ok(Entrance { address: SocketAddr::new(address.parse()?, port), forwarder: None })
+    }
+
     /// A port of this machine that is forwarded to a pod behind a Service.
     pub async fn forward(&self, service: &str, port: u16) -> Outcome<Entrance> {
         patiently(service, async || {

@@ -11,12 +11,20 @@ use crate::command::{self, CommandError};
 use crate::project;
 
 /// Every image of the project.
-pub const ALL: &[ProjectImage] = &[ProjectImage {
-    name: "proxy",
-    package: "revenprox-proxy",
-    binary: "sse-proxy",
-    reference: "localhost/revenprox/proxy:dev",
-}];
+pub const ALL: &[ProjectImage] = &[
+    ProjectImage {
+        name: "proxy",
+        package: "revenprox-proxy",
+        binary: "sse-proxy",
+        reference: "localhost/revenprox/proxy:dev",
+    },
+    ProjectImage {
+        name: "operator",
+        package: "revenprox-operator",
+        binary: "revenprox-operator",
+        reference: "localhost/revenprox/operator:dev",
+    },
+];
 
 /// One image: a stage of the `Dockerfile` around one program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,7 +54,7 @@ pub use self::{
     nng::Nng,
     problem::{Place, Problem},
     publish::Publish,
-    reload::{Changes, restart_needed},
+    reload::{Changes, is_reloaded, restart_needed},
     schema::json_schema,
     secret::Secret,
     source::{NamedFiles, Source},

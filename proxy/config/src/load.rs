@@ -40,6 +40,13 @@ impl Config {
         load(&Self::default(), file, text, env).map(|loaded| loaded.config)
     }
 
+    /// Reads a configuration that another program keeps, such as a resource of Kubernetes. Keys that are absent have their
+    /// defaults. Returns all problems at once, with their dotted keys.
+    pub fn from_json(json: &Value) -> Result<Self, Vec<Problem>> {
+        let tree = Node::from_json(json, &Place::Whole("".into()));
+        read(&Self::default(), "", &tree, Vec::new(), true).map(|loaded| loaded.config)
+    }
+
     /// Everything wrong with a configuration made by code, such as a rendered one: the dotted key and the
     /// reason.
     pub fn problems(&self) -> Vec<(String, String)> {
@@ -76,8 +83,19 @@ pub(super) fn load(
     let (mut tree, mut problems) = Text::new(file, text).parse();
     let is_toml = problems.is_empty();
     env::overlay(&mut tree, env, &mut problems);
+    read(base, file, &tree, problems, is_toml)
+}
+
+/// Checks a tree of values, and types it. `problems` were found before; `is_whole` says that the tree is all that was written.
+fn read(
+    base: &Config,
+    file: &str,
+    tree: &Node,
+    mut problems: Vec<Problem>,
+    is_whole: bool,
+) -> Result<Loaded, Vec<Problem>> {
     let mut checker = Checker::default();
-    let own = checker.check("", schema::root(), &tree).unwrap_or_default();
+    let own = checker.check("", schema::root(), tree).unwrap_or_default();
     problems.append(&mut checker.problems);
     let places = Places { whole: Place::Whole(Arc::from(file)), known: checker.places };
 
@@ -85,7 +103,7 @@ pub(super) fn load(
     merge(&mut json, own);
     let config = deserialise(&json, &places, &mut problems);
     // What the keys ask of each other means nothing when some of them could not be read.
-    if let Some(config) = config.as_ref().filter(|_| is_toml) {
+    if let Some(config) = config.as_ref().filter(|_| is_whole) {
         for (key, message) in rules::problems(config) {
             if !problems.iter().any(|problem| is_within(&problem.key, &key)) {
                 problems.push(Problem::new(places.of(&key), key, message));

@@ -53,6 +53,25 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The part of the configuration whose change needs a restart; everything else has its default. Two configurations with
+    /// the same such part can follow each other in one process.
+    #[must_use]
+    pub fn restart_part(&self) -> Self {
+        let base = Self {
+            tls: self.tls.as_ref().map(|_| super::Tls::default()),
+            nng: self.nng.as_ref().map(|_| super::Nng::default()),
+            ..Self::default()
+        };
+        self.with_live_changes_of(&base)
+    }
+}
+
+/// Whether a change of the key, or of the file that it names, takes effect while the proxy runs.
+pub fn is_reloaded(key: &str) -> bool {
+    is_live(key)
+}
+
 fn to_json(config: &Config) -> Value {
     serde_json::to_value(config).expect("a configuration is representable as JSON")
 }
@@ -147,6 +166,22 @@ mod tests {
         assert_eq!(Changes::between(&old, &taken).live, ["http.max_connections"]);
         assert_eq!(restart_needed(&old, &taken), Vec::<String>::new());
         assert_eq!(restart_needed(&taken, &new), restart_needed(&old, &new));
+    }
+
+    #[test]
+    fn the_part_that_needs_a_restart_differs_only_when_a_restart_is_needed() {
+        let old = dev_config();
+        let mut new = old.clone();
+        new.http.max_connections = 1;
+        new.log_level = crate::LogLevel::Debug;
+        assert_eq!(old.restart_part(), new.restart_part());
+        new.http.thread_pool_size = 3;
+        assert_ne!(old.restart_part(), new.restart_part());
+        assert!(
+            is_reloaded("tls.cert_file")
+                && is_reloaded("auth.keys[].secret_file")
+                && !is_reloaded("nng.key_file")
+        );
     }
 
     #[test]

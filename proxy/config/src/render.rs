@@ -1,9 +1,9 @@
 //! Prints a configuration without its secrets.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    Config,
+    Config, Nng, Tls,
     schema::{self, Shape},
     secret::REDACTED,
 };
@@ -21,6 +21,35 @@ impl Config {
         let mut json = self.effective();
         drop_nulls(&mut json);
         toml::to_string(&json).expect("a configuration without nulls is representable as TOML")
+    }
+
+    /// What differs from the defaults, as TOML that a proxy reads as the same configuration. Secrets are written as they are not:
+    /// replaced by [`REDACTED`], which a proxy refuses; configurations to be written name files instead.
+    pub fn changed_toml(&self) -> String {
+        let mut json = self.effective();
+        let (tls, nng) =
+            (self.tls.as_ref().map(|_| Tls::default()), self.nng.as_ref().map(|_| Nng::default()));
+        drop_same(&mut json, &Self { tls, nng, ..Self::default() }.effective());
+        // That these sections are there says something even if nothing is in them.
+        for (section, is_there) in [("tls", self.tls.is_some()), ("nng", self.nng.is_some())] {
+            if is_there && json.get(section).is_none() {
+                json[section] = Value::Object(Map::new());
+            }
+        }
+        drop_nulls(&mut json);
+        toml::to_string(&json).expect("a configuration without nulls is representable as TOML")
+    }
+}
+
+/// Drops what is the same in another tree.
+fn drop_same(json: &mut Value, other: &Value) {
+    if let (Value::Object(map), Value::Object(other)) = (json, other) {
+        map.retain(|key, value| {
+            let Some(default) = other.get(key) else { return true };
+            drop_same(value, default);
+            let is_empty_section = default.is_object() && value.as_object().is_some_and(Map::is_empty);
+            value != default && !is_empty_section
+        });
     }
 }
 
@@ -73,6 +102,19 @@ mod tests {
             assert!(!text.contains("hunter2"), "{text}");
             assert!(text.contains(REDACTED) && text.contains("127.0.0.1:8080"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_differs_is_enough_to_read_the_same_again() {
+        assert_eq!(Config::default().changed_toml(), "");
+        let mut config = dev_config();
+        config.nng = Some(crate::Nng { key_file: Some("k".to_owned()), ..crate::Nng::default() });
+        config.http.drain_window_sec = 7;
+        let text = config.changed_toml();
+        assert!(text.contains("drain_window_sec = 7") && !text.contains("max_"), "{text}");
+        assert_eq!(Config::parse("made", &text, []).unwrap(), config);
+        config.nng = Some(crate::Nng::default());
+        assert!(config.changed_toml().contains("[nng]"));
     }
 
     #[test]

@@ -19,11 +19,12 @@ use std::{
     time::Duration,
 };
 
-use self::{peer::Peer, repair::Pending, target::Target};
 pub use self::{
+    flow::Published,
     repair::Failed,
     view::{Counters, PeerView},
 };
+use self::{peer::Peer, repair::Pending, target::Target};
 use crate::{
     Now,
     facts::{Fact, Facts},
@@ -31,7 +32,7 @@ use crate::{
     interest,
     keepers::Rosters,
     link::Bounds,
-    wire::{Event, Mark},
+    wire::{Body, Events, Mark},
 };
 
 /// The receive queue of an inbox, in messages, which all peers share. All windows together stay below it.
@@ -100,7 +101,7 @@ pub enum Effect {
         /// For the envelope.
         recipient: Recipient,
         /// The message.
-        body: Vec<u8>,
+        body: Body,
     },
     /// Ask at this address, and bring the answer, or that there was none, to [`Node::reply`].
     Request {
@@ -123,7 +124,7 @@ pub enum Effect {
         /// The batch that they came in.
         mark: Mark,
         /// In order.
-        events: Vec<Event>,
+        events: Events,
     },
     /// Facts that were not known here, from others.
     Facts(Vec<Fact>),

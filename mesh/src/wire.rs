@@ -10,8 +10,8 @@ mod reader;
 mod request;
 
 pub use self::{
-    frame::{Event, Frame, Stamp, TRACE_BYTES, frames},
-    message::{Beat, Hello, Mark, Message},
+    frame::{Event, Events, Frame, Frames, Stamp, TRACE_BYTES, frames},
+    message::{Beat, Body, Hello, Mark, Message},
     request::{Answer, RANGE_BYTES_MAX, Request},
 };
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::{
     Summary, delta,
     delta::Delta,
-    filter::{CLASS_MIN, Filter},
+    filter::{CLASS_MIN, Filter, Probe},
 };
 use crate::{
     identity::TopicId,
@@ -66,6 +66,11 @@ impl Theirs {
     /// Whether a topic may have subscribers there.
     pub fn may_contain(&self, topic: TopicId) -> bool {
         !self.known || self.filter.may_contain(topic)
+    }
+
+    /// Whether the topic of a probe may have subscribers there.
+    pub fn matches(&self, probe: &Probe) -> bool {
+        !self.known || self.filter.matches(probe)
     }
 
     /// Takes the next change. If one before it is missing, nothing is known until compared.

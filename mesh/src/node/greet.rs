@@ -66,7 +66,7 @@ impl Node {
     pub fn leave(&mut self, now: Now) {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
-            self.send(now, id, &Message::Leave);
+            self.send(now, id, Message::Leave);
         }
     }
 
@@ -294,8 +294,7 @@ impl Node {
 
     fn send_hello(&mut self, to: &Address, recipient: Recipient, reached: Option<Address>) {
         let hello = Hello::new(&self.settings.name, &self.settings.addresses, to.clone(), reached);
-        let mut body = Vec::new();
-        Message::Hello(hello).encode(&mut body);
+        let body = Message::Hello(hello).into_body();
         self.effects.push(Effect::Send { to: to.clone(), recipient, body });
     }
 

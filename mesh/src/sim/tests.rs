@@ -269,12 +269,12 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
         topic: topic(1),
         stamp: Stamp { clock: 1, origin: 1 },
         name: None,
-        trace: Some([1; 25]),
-        block: Bytes::from_static(b"data: x\n\n"),
+        trace: Some(&[1; 25]),
+        block: b"data: x\n\n",
     };
     let mut frames = Vec::new();
+    event.encode(&mut frames);
     for frame in [
-        Frame::Event(event),
         Frame::Interest(vec![1; 40].into()),
         Frame::Facts(crate::facts::Fact::new(1, "token", u64::MAX).unwrap().encode().into()),
         Frame::Dropped(3),
@@ -284,18 +284,12 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
     }
     let mark = |number| Mark { epoch: 1, number };
     let summary = other.interest().summary().encode();
-    let samples: Vec<Vec<u8>> = [
+    let samples = [
         Message::Hello(Hello::new("instance-1", &[address(1)], address(0), Some(address(1)))),
         Message::Batch { ack: mark(1), mark: mark(2), frames: frames.into() },
         Message::Beat(Beat { ack: mark(1), last: mark(9), summary: summary.into(), facts: 7 }),
     ]
-    .iter()
-    .map(|message| {
-        let mut body = Vec::new();
-        message.encode(&mut body);
-        body
-    })
-    .collect();
+    .map(|message| message.into_body().to_bytes().to_vec());
     let mut random = Random::new(seed);
     for n in 0..count {
         let mut body = samples[random.below(samples.len())].clone();

@@ -76,6 +76,13 @@ pub enum Message {
     Leave,
 }
 
+/// The body of a message in two parts, so that frames are copied only when the message is sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    head: Vec<u8>,
+    frames: Bytes,
+}
+
 // === impl Hello ===
 
 impl Hello {
@@ -112,8 +119,16 @@ impl Mark {
 // === impl Message ===
 
 impl Message {
-    /// Writes the body.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Its body.
+    pub fn into_body(self) -> Body {
+        let mut head = Vec::with_capacity(128);
+        self.encode_head(&mut head);
+        let frames = if let Self::Batch { frames, .. } = self { frames } else { Bytes::new() };
+        Body { head, frames }
+    }
+
+    /// Writes everything but the frames of a batch.
+    fn encode_head(&self, out: &mut Vec<u8>) {
         match self {
             Self::Hello(hello) => {
                 out.extend_from_slice(&[HELLO, hello.versions.0, hello.versions.1]);
@@ -123,11 +138,10 @@ impl Message {
                 put_text(hello.dialled.as_str(), out);
                 put_text(hello.reached.as_ref().map_or("", Address::as_str), out);
             }
-            Self::Batch { ack, mark, frames } => {
+            Self::Batch { ack, mark, .. } => {
                 out.push(BATCH);
                 ack.encode(out);
                 mark.encode(out);
-                out.extend_from_slice(frames);
             }
             Self::Beat(beat) => {
                 out.push(BEAT);
@@ -160,6 +174,30 @@ impl Message {
         };
         reader.end()?;
         Ok(message)
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// What follows each other.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.head, &self.frames]
+    }
+
+    /// Bytes of both.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.frames.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both in one.
+    pub fn to_bytes(&self) -> Bytes {
+        self.parts().concat().into()
     }
 }
 
@@ -219,9 +257,7 @@ mod tests {
     proptest! {
         #[test]
         fn messages_round_trip(message in any_message()) {
-            let mut body = Vec::new();
-            message.encode(&mut body);
-            prop_assert_eq!(Message::decode(&Bytes::from(body)), Ok(message));
+            prop_assert_eq!(Message::decode(&message.clone().into_body().to_bytes()), Ok(message));
         }
 
         #[test]

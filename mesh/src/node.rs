@@ -9,6 +9,7 @@ mod facts;
 mod flow;
 mod greet;
 mod local;
+mod members;
 mod peer;
 mod repair;
 mod target;
@@ -24,7 +25,7 @@ pub use self::{
     repair::Failed,
     view::{Counters, PeerView},
 };
-use self::{peer::Peer, repair::Pending, target::Target};
+use self::{members::Members, peer::Peer, repair::Pending, target::Target};
 use crate::{
     Now,
     facts::{Fact, Facts},
@@ -51,7 +52,7 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// A peer that is silent for so long is gone.
     pub peer_timeout: Duration,
-    /// How often it tells peers who else is there.
+    /// How often it asks peers who else is there, at least, while they know of others than it does.
     pub gossip: Duration,
     /// How long it remembers those that are gone.
     pub forget_after: Duration,
@@ -217,6 +218,11 @@ pub enum Refusal {
     /// There are as many members as are allowed.
     #[error("there are more instances than nng.max_peers allows")]
     TooMany,
+    /// More topics than there is memory for: everything is forwarded to the peer.
+    #[error(
+        "its interest is more than four times as large as distributed_state.bloom_filter_capacity foresees here; give all instances the same"
+    )]
+    FilterTooLarge,
     /// State that does not decode.
     #[error("its replicated state is malformed")]
     State,
@@ -228,6 +234,10 @@ pub struct Node {
     id: NodeId,
     session: Session,
     targets: BTreeMap<Address, Target>,
+    /// Of these, those with somebody there of whom it is not known who.
+    strangers: BTreeSet<Address>,
+    forget_at: Duration,
+    members: Members,
     peers: BTreeMap<NodeId, Peer>,
     /// When each peer has to be looked after; each is in here once, under its `timer`.
     timers: BTreeSet<(Duration, NodeId)>,
@@ -254,6 +264,9 @@ impl Node {
             id: NodeId::of(&settings.name),
             session,
             targets: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            forget_at: Duration::ZERO,
+            members: Members::default(),
             peers: BTreeMap::new(),
             timers: BTreeSet::new(),
             targets_due: Duration::ZERO,

@@ -177,7 +177,6 @@ impl Node {
         match frame {
             Frame::Interest(delta) => self.take_interest(id, &delta),
             Frame::Facts(bytes) => self.take_facts(now, id, &bytes),
-            Frame::Members(addresses) => self.learn_members(now, &addresses),
             Frame::Dropped(count) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.lost_events += count;
@@ -202,11 +201,17 @@ impl Node {
             peer.incoming.settle(now.elapsed, false);
         }
         match Summary::decode(&beat.summary) {
-            Ok(summary) => peer.summary = Some(summary),
+            Ok(summary) if !peer.interest.refuses(&summary) => peer.summary = Some(summary),
+            Ok(summary) => {
+                peer.interest.compare(&summary);
+                self.refuse(id, Refusal::FilterTooLarge);
+            }
             Err(_) => return self.refuse(id, Refusal::State),
         }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.facts_differ = beat.facts != self.facts.root(now.unix_ms);
         self.compare(now, id);
+        self.compare_members(now, id, beat.members);
     }
 
     fn left(&mut self, now: Now, id: NodeId) {
@@ -243,25 +248,11 @@ impl Node {
     fn send_due_beat(&mut self, now: Now, id: NodeId) {
         let facts = self.facts.root(now.unix_ms);
         let summary = self.interest.summary().encode();
+        let members = self.members_hash();
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.beat_at <= now.elapsed) else { return };
         peer.beat_at = now.elapsed + self.settings.heartbeat;
-        let gossips = peer.gossip_at <= now.elapsed;
-        if gossips {
-            peer.gossip_at = now.elapsed + self.settings.gossip;
-        }
-        let beat = Beat { ack: peer.ack(), last: peer.last(), summary: summary.into(), facts };
+        let beat = Beat { ack: peer.ack(), last: peer.last(), summary: summary.into(), facts, members };
         self.send(now, id, Message::Beat(beat));
-        if gossips {
-            self.gossip_members(id);
-        }
-    }
-
-    fn gossip_members(&mut self, id: NodeId) {
-        let mut frame = Vec::new();
-        Frame::Members(self.members()).encode(&mut frame);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.out.push_control(frame.into(), 0, &self.settings.link);
-        }
     }
 
     /// Asks for what is missing on a link, and gives up what will not come.

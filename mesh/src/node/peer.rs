@@ -25,6 +25,8 @@ pub(super) struct Peer {
     /// Its present run, as far as it is heard.
     pub(super) session: Session,
     pub(super) addresses: Vec<Address>,
+    /// Addresses that are dialled and lead to it.
+    pub(super) dialled: Vec<Address>,
     /// The link that is used.
     pub(super) at: Option<Address>,
     /// The address under which it reaches this instance.
@@ -39,7 +41,6 @@ pub(super) struct Peer {
     pub(super) hello_at: Duration,
     pub(super) hellos: u32,
     pub(super) beat_at: Duration,
-    pub(super) gossip_at: Duration,
     pub(super) epoch: u32,
     pub(super) out: Outgoing,
     pub(super) in_epoch: u32,
@@ -93,7 +94,7 @@ impl Peer {
         self.hello_at = now.elapsed;
         self.begin_incoming(0);
         self.begin_outgoing(epoch);
-        self.interest = Theirs::unknown();
+        self.interest.forget();
         self.summary = None;
         self.asking = Asking::default();
     }

@@ -278,7 +278,6 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
         Frame::Interest(vec![1; 40].into()),
         Frame::Facts(crate::facts::Fact::new(1, "token", u64::MAX).unwrap().encode().into()),
         Frame::Dropped(3),
-        Frame::Members((10..20).map(address).collect()),
     ] {
         frame.encode(&mut frames);
     }
@@ -287,7 +286,7 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
     let samples = [
         Message::Hello(Hello::new("instance-1", &[address(1)], address(0), Some(address(1)))),
         Message::Batch { ack: mark(1), mark: mark(2), frames: frames.into() },
-        Message::Beat(Beat { ack: mark(1), last: mark(9), summary: summary.into(), facts: 7 }),
+        Message::Beat(Beat { ack: mark(1), last: mark(9), summary: summary.into(), facts: 7, members: 7 }),
     ]
     .map(|message| message.into_body().to_bytes().to_vec());
     let mut random = Random::new(seed);
@@ -315,4 +314,36 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
     assert!(peers.iter().all(|peer| peer.bytes < 1 << 20 && peer.filter_bytes < 1 << 20), "{peers:?}");
     assert!(node.facts().len() < 1_000);
     node.counters().refused
+}
+
+#[test]
+fn a_new_instance_knows_everybodys_interest_long_before_a_heartbeat() {
+    let mut world = World::new(11, 20, settings(), Faults::none());
+    for index in 0..19 {
+        world.start(index, &[0], 0);
+        world.subscribe_all(index, (0..2_000).map(|n| topic(n * 19 + index)));
+    }
+    world.run(SECOND * 3);
+    assert_good(&world, 11);
+    world.start(19, &[0], 0);
+    world.run(SECOND / 20);
+    assert_good(&world, 11);
+}
+
+/// Everybody knows the first, nobody is told anything twice without need.
+#[test]
+fn members_are_told_to_those_who_do_not_know_them() {
+    let size = 30;
+    let mut world = World::new(12, size, settings(), Faults::none());
+    for index in 0..size {
+        world.start(index, &[0], 0);
+    }
+    world.run(SECOND * 3);
+    assert_good(&world, 12);
+    let bytes = |world: &World| world.traffic.bytes.iter().sum::<u64>();
+    let before = bytes(&world);
+    world.run(SECOND * 100);
+    // A beat to each peer in each second, of less than a hundred bytes.
+    let pairs = (size * (size - 1)) as u64;
+    assert!(bytes(&world) - before < pairs * 101 * 100, "{}", bytes(&world) - before);
 }

@@ -4,9 +4,9 @@ use bytes::{Buf as _, Bytes};
 
 use super::{
     BODY_BYTES_MAX, Malformed,
-    reader::{Reader, put_block, put_text},
+    reader::{Reader, put_block},
 };
-use crate::identity::{Address, TopicId};
+use crate::identity::TopicId;
 
 /// A W3C trace context: trace id (16 bytes), span id (8), flags (1).
 pub const TRACE_BYTES: usize = 25;
@@ -15,7 +15,6 @@ const EVENT: u8 = 1;
 const INTEREST: u8 = 2;
 const FACTS: u8 = 3;
 const DROPPED: u8 = 4;
-const MEMBERS: u8 = 5;
 
 /// Flags of an event.
 const TRACED: u8 = 1;
@@ -28,9 +27,6 @@ const NAME_BYTES_MAX: usize = 255;
 const FRAME_HEAD_BYTES: usize = 1 + 4;
 /// What stands before an event's trace, name and block: that, topic, id and flags.
 const EVENT_HEAD_BYTES: usize = FRAME_HEAD_BYTES + 16 + 8 + 4 + 1;
-
-/// The most members that one frame names.
-const MEMBERS_MAX: usize = 1024;
 
 /// The id of an event, in the form that sorts as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,8 +80,6 @@ pub enum Frame {
     Facts(Bytes),
     /// So many events were dropped before this frame, because the receiver did not keep up.
     Dropped(u64),
-    /// Where others listen.
-    Members(Vec<Address>),
 }
 
 // === impl Event ===
@@ -199,11 +193,6 @@ impl Frame {
             Self::Interest(bytes) => put(INTEREST, bytes, out),
             Self::Facts(bytes) => put(FACTS, bytes, out),
             Self::Dropped(count) => put(DROPPED, &count.to_le_bytes(), out),
-            Self::Members(addresses) => {
-                let mut payload = Vec::new();
-                addresses.iter().take(MEMBERS_MAX).for_each(|a| put_text(a.as_str(), &mut payload));
-                put(MEMBERS, &payload, out);
-            }
         }
     }
 
@@ -217,7 +206,6 @@ impl Frame {
                 reader.end()?;
                 Self::Dropped(count)
             }
-            MEMBERS => Self::Members(members(&payload)?),
             kind => return Err(Malformed::Unknown { what: "a frame", kind }),
         })
     }
@@ -226,20 +214,6 @@ impl Frame {
 fn put(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
     put_block(payload, out);
-}
-
-fn members(payload: &[u8]) -> Result<Vec<Address>, Malformed> {
-    let mut reader = Reader::new(payload);
-    let mut addresses = Vec::new();
-    while !reader.is_empty() {
-        if addresses.len() == MEMBERS_MAX {
-            let (value, limit) = (MEMBERS_MAX as u64 + 1, MEMBERS_MAX as u64);
-            return Err(Malformed::TooLarge { what: "a number of members", value, limit });
-        }
-        let text = reader.text("a member's address")?;
-        addresses.push(Address::new(text).map_err(|_| Malformed::Invalid("a member's address"))?);
-    }
-    Ok(addresses)
 }
 
 /// Decodes all frames of a batch. They share its memory.
@@ -294,10 +268,6 @@ mod tests {
             bytes().prop_map(|bytes| Frame::Interest(bytes.into())),
             bytes().prop_map(|bytes| Frame::Facts(bytes.into())),
             any::<u64>().prop_map(Frame::Dropped),
-            prop::collection::vec(1_u16..65535, 0..20).prop_map(|ports| {
-                let address = |port| Address::new(&format!("tcp://10.0.0.7:{port}")).unwrap();
-                Frame::Members(ports.into_iter().map(address).collect())
-            }),
         ];
         prop_oneof![event.prop_map(Sent::Event), control.prop_map(Sent::Control)]
     }

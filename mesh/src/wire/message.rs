@@ -53,6 +53,8 @@ pub struct Beat {
     pub summary: Bytes,
     /// The root over the facts that the sender holds.
     pub facts: u64,
+    /// The hash over the addresses of the instances that it knows to be live, itself among them.
+    pub members: u64,
 }
 
 /// One message.
@@ -149,6 +151,7 @@ impl Message {
                 beat.last.encode(out);
                 put_block(&beat.summary, out);
                 out.extend_from_slice(&beat.facts.to_le_bytes());
+                out.extend_from_slice(&beat.members.to_le_bytes());
             }
             Self::Leave => out.push(LEAVE),
         }
@@ -168,6 +171,7 @@ impl Message {
                 last: Mark::decode(&mut reader)?,
                 summary: body.slice_ref(reader.block(SUMMARY_BYTES_MAX, "a summary")?),
                 facts: reader.u64("a root of facts")?,
+                members: reader.u64("a hash of members")?,
             }),
             LEAVE => Self::Leave,
             kind => return Err(Malformed::Unknown { what: "a message", kind }),
@@ -248,8 +252,11 @@ mod tests {
                 mark,
                 frames
             }),
-            (any_mark(), any_mark(), bytes, any::<u64>())
-                .prop_map(|(ack, last, summary, facts)| Message::Beat(Beat { ack, last, summary, facts })),
+            (any_mark(), any_mark(), bytes, any::<u64>(), any::<u64>()).prop_map(
+                |(ack, last, summary, facts, members)| {
+                    Message::Beat(Beat { ack, last, summary, facts, members })
+                }
+            ),
             Just(Message::Leave),
         ]
     }

@@ -33,7 +33,7 @@ impl Batch {
         while let Some(event) = self.events.first() {
             let remote = Remote {
                 topic: convert::to_topic(event.topic),
-                name: event.name.as_deref(),
+                name: event.name,
                 id: convert::to_id(event.stamp),
                 after_id: event.block,
                 trace: event.trace.map(convert::to_context),

@@ -115,6 +115,8 @@ pub struct Stats {
     pub requests_refused: u64,
     /// Questions without an answer in time.
     pub requests_failed: u64,
+    /// Questions of others that were not answered here in time.
+    pub requests_unanswered: u64,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +128,7 @@ struct Counts {
     inbox_full: AtomicU64,
     requests_refused: AtomicU64,
     requests_failed: AtomicU64,
+    requests_unanswered: AtomicU64,
 }
 
 /// What callbacks share.
@@ -221,6 +224,7 @@ impl Transport {
             inbox_full: of(&counts.inbox_full),
             requests_refused: of(&counts.requests_refused),
             requests_failed: of(&counts.requests_failed),
+            requests_unanswered: of(&counts.requests_unanswered),
         }
     }
 }

@@ -80,6 +80,11 @@ impl Theirs {
         !self.known || self.filter.matches(probe)
     }
 
+    /// Whether the topic of a probe was in what was known last, whether or not that is so still.
+    pub fn matched(&self, probe: &Probe) -> bool {
+        self.filter.matches(probe)
+    }
+
     /// Takes the next change. If one before it is missing, nothing is known until compared.
     pub fn apply_delta(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let (version, delta) = delta::decode(bytes)?;

@@ -69,6 +69,8 @@ pub enum Pushed {
 struct Sent {
     number: u64,
     frames: Bytes,
+    /// Events in it.
+    events: u64,
     /// The newest version of the interest that the batch announces, or 0.
     version: u64,
 }
@@ -116,7 +118,7 @@ impl Outgoing {
 
     /// When the next batch may leave, if something waits and fewer than `window` batches are on their way.
     pub fn due(&self, window: usize, bounds: &Bounds) -> Option<Duration> {
-        let waits = self.events > 0 || !self.control.is_empty();
+        let waits = self.events > 0 || self.unreported > 0 || !self.control.is_empty();
         if !waits || self.sent.len() >= window {
             return None;
         }
@@ -127,7 +129,7 @@ impl Outgoing {
 
     /// Takes the next batch: its number and its frames.
     pub fn take(&mut self, now: Duration, bounds: &Bounds) -> (u64, Bytes) {
-        let (mut frames, mut version, mut count) = (Vec::new(), 0, 0);
+        let (mut frames, mut version, mut count, mut events) = (Vec::new(), 0, 0, 0);
         if self.unreported > 0 {
             Frame::Dropped(std::mem::take(&mut self.unreported)).encode(&mut frames);
         }
@@ -144,6 +146,7 @@ impl Outgoing {
         };
         if let Some(chunk) = self.chunks.pop_front_if(|chunk| frames.is_empty() || has_room(chunk)) {
             self.events -= chunk.count;
+            events = chunk.count as u64;
             self.event_bytes -= chunk.frames.len();
             self.usual_bytes = chunk.frames.len().min(BATCH_BYTES);
             if frames.is_empty() {
@@ -156,8 +159,20 @@ impl Outgoing {
         self.left_at.rotate_left(1);
         self.left_at[AT_ONCE - 1] = Some(now);
         let frames = Bytes::from(frames);
-        self.sent.push_back(Sent { number: self.last, frames: frames.clone(), version });
+        self.sent.push_back(Sent { number: self.last, frames: frames.clone(), events, version });
         (self.last, frames)
+    }
+
+    /// Events that the receiver has not acknowledged and, if the link ends now, may not get; with those that it has not been
+    /// told of yet.
+    pub fn outstanding(&self) -> u64 {
+        let on_their_way = self.sent.iter().map(|sent| sent.events).sum::<u64>();
+        self.events as u64 + on_their_way + self.unreported
+    }
+
+    /// Events that the receiver did not get and has to be told of with the next batch.
+    pub fn owe(&mut self, events: u64) {
+        self.unreported += events;
     }
 
     /// Everything up to `number` has been taken by the receiver. Returns the newest version of the interest that

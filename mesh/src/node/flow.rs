@@ -42,6 +42,7 @@ impl Node {
             self.counters.strangers += 1;
             return;
         };
+        peer.bytes_in += body.len() as u64;
         if sender.answers != self.session {
             // It does not hear this instance, so what it says may have been said to an earlier run.
             peer.met = now.elapsed;
@@ -138,10 +139,12 @@ impl Node {
 
     /// Sends a message on a peer's link.
     pub(super) fn send(&mut self, now: Now, id: NodeId, message: Message) {
-        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(to) = peer.at.clone() else { return };
         let recipient = Recipient { id, answers: peer.answers(now, &self.settings) };
-        self.effects.push(Effect::Send { to, recipient, body: message.into_body() });
+        let body = message.into_body();
+        peer.bytes_out += body.len() as u64;
+        self.effects.push(Effect::Send { to, recipient, body });
     }
 
     pub(super) fn refuse(&mut self, from: NodeId, why: Refusal) {
@@ -288,7 +291,11 @@ impl Node {
         let unnamed = Event { name: None, ..*event };
         let probe = Probe::new(event.topic, self.interest.filter().bits());
         let (mut queued, mut due) = (0, Vec::new());
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.live) {
+        for (id, peer) in &mut self.peers {
+            if !peer.live {
+                peer.missed += u64::from(!peer.left && peer.interest.matched(&probe));
+                continue;
+            }
             let keeps = keepers.contains(id);
             if !keeps && !peer.interest.matches(&probe) {
                 continue;

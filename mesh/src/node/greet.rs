@@ -177,8 +177,10 @@ impl Node {
         peer.heard = None;
         peer.hellos = 0;
         peer.hello_at = now.elapsed;
+        // What it may miss is counted by the interest that was known last.
+        peer.missed = peer.out.outstanding();
         peer.begin_outgoing(epoch);
-        peer.interest.forget();
+        peer.interest.mark_stale();
         peer.summary = None;
         peer.asking = super::peer::Asking::default();
         self.live -= 1;
@@ -296,6 +298,7 @@ impl Node {
         }
         peer.live = true;
         peer.beat_at = now.elapsed;
+        peer.out.owe(std::mem::take(&mut peer.missed));
         self.members.joined(id, peer.addresses.first());
         // It may have heard this instance all the time, and know an interest of before. Once it follows the link into
         // its new epoch it forwards everything, until it has compared.

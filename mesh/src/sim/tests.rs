@@ -347,3 +347,33 @@ fn members_are_told_to_those_who_do_not_know_them() {
     let pairs = (size * (size - 1)) as u64;
     assert!(bytes(&world) - before < pairs * 101 * 100, "{}", bytes(&world) - before);
 }
+
+/// Two that cannot reach each other take each other for gone. What one of them publishes meanwhile, the other misses; when they
+/// meet again it is told how much.
+#[test]
+fn what_is_published_while_a_peer_cannot_be_reached_is_told_to_it() {
+    let mut world = cluster(13, 3, Faults::none());
+    for index in 0..3 {
+        world.subscribe(index, topic(1));
+    }
+    world.run(SECOND);
+    // One direction only.
+    world.set_reachable(0, 1, false);
+    for _ in 0..1_000 {
+        world.publish(0, topic(1));
+        world.publish(0, topic(2));
+        world.run(Duration::from_millis(6));
+    }
+    let owed = |world: &World| world.deliveries().into_iter().filter(|missing| missing.instance == 1).count();
+    assert!(!world.node(0).unwrap().is_live(NodeId::of("instance-1")));
+    world.set_reachable(0, 1, true);
+    world.run(SECOND * 5);
+    world.publish(0, topic(1));
+    world.run(SECOND);
+    assert_eq!(owed(&world), 0, "what was on its way when they parted is excused, the rest was not owed");
+    let arrived = world.oracle.arrived_at(1);
+    assert!(arrived < 1_000 && world.traffic.lost >= 1_001 - arrived, "{arrived} {}", world.traffic.lost);
+    // Nothing of the other topic, but for what the filter takes for it.
+    assert!(world.traffic.lost < 1_100, "{}", world.traffic.lost);
+    assert_eq!(world.unconverged(), []);
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::merkle::mix;
 use crate::wire::{Beat, Frame, Hello, Mark, Message};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -376,4 +377,26 @@ fn what_is_published_while_a_peer_cannot_be_reached_is_told_to_it() {
     // Nothing of the other topic, but for what the filter takes for it.
     assert!(world.traffic.lost < 1_100, "{}", world.traffic.lost);
     assert_eq!(world.unconverged(), []);
+}
+
+/// Instances that know each other's interest send little in vain, few topics or many. More of it comes only while an instance is
+/// new, or after topics have lost their last subscriber and before that is told.
+#[test]
+fn little_is_sent_in_vain_to_three_instances_with_three_hundred_topics() {
+    let (mut wasted, mut without) = (0, 0);
+    for seed in 20..30 {
+        let mut world = cluster(seed, 3, Faults::none());
+        let topics: Vec<_> = (0..300).map(|n| TopicId(u128::from(mix(seed * 1_000 + n)) << 64)).collect();
+        for (n, topic) in topics.iter().enumerate() {
+            world.subscribe(n % 3, *topic);
+        }
+        world.run(SECOND * 2);
+        for (n, topic) in topics.iter().enumerate() {
+            world.publish(n % 3, *topic);
+        }
+        world.run(SECOND);
+        wasted += world.wasted();
+        without += topics.len() as u64 * 2;
+    }
+    assert!((wasted as f64) < 0.01 * without as f64, "{wasted} of {without}");
 }

@@ -18,7 +18,7 @@ build: setup
 ## All tests: unit, integration, and end to end on a real Kubernetes (which needs root).
 test: test-fast test-e2e
 
-## The tests that need neither a cluster nor root.
+## The tests that need no cluster. Those of instances on broken networks need root.
 test-fast: setup
 	$(CARGO) test --locked --workspace
 

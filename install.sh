@@ -7,9 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # A C compiler, cmake and perl are for the cryptography, the allocator and NNG; prometheus brings promtool, which checks the
-# metrics.
+# metrics; the others make the networks on which instances are tested.
 packages=(build-essential cmake pkg-config curl ca-certificates)
-test_packages=(prometheus)
+test_packages=(prometheus iproute2 nftables util-linux)
 cargo_deny_version=0.20.2
 
 missing=()

@@ -3,6 +3,7 @@
 mod instances;
 mod rolling;
 mod spread;
+mod standstill;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -24,6 +25,9 @@ pub(crate) struct ClusterArgs {
     /// Publishers wait until another instance keeps the event, and a run that loses one fails.
     #[arg(long, requires = "rolling")]
     replicated: bool,
+    /// Stops one of three instances for a time while another publishes, and looks at what that does to the others.
+    #[arg(long, conflicts_with_all = ["rolling", "instances", "subscribers", "topics"])]
+    standstill: bool,
     /// Instances; 8, or 3 that are restarted.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     instances: Option<u8>,
@@ -33,13 +37,13 @@ pub(crate) struct ClusterArgs {
     /// Topics; 20,000, or 300.
     #[arg(long)]
     topics: Option<usize>,
-    /// Events a second, each to a random topic; 500, or 150.
+    /// Events a second, each to a random topic; 500, or 150; with one that stands still 1,000, all to one topic.
     #[arg(long)]
     rate: Option<f64>,
     /// Bytes of each event.
     #[arg(long, default_value_t = 100)]
     payload: usize,
-    /// How long events are published; 30, or before, between and after restarts 5.
+    /// How long events are published; 30, or before, between and after restarts 5, or in each of three phases 15.
     #[arg(long)]
     seconds: Option<f64>,
     /// The proxy's binary.
@@ -61,7 +65,11 @@ enum Fault {
 /// Runs it and prints the table.
 pub(crate) fn run(args: &ClusterArgs) -> Result<()> {
     let machine = proc::MachineMark::now();
-    let outcome = if args.rolling { rolling::run(args)? } else { spread::run(args)? };
+    let outcome = match args {
+        _ if args.rolling => rolling::run(args)?,
+        _ if args.standstill => standstill::run(args)?,
+        _ => spread::run(args)?,
+    };
     let mut text = outcome.text;
     // All children have ended by now, so what they used is this program's own.
     let _ = writeln!(text, "Other programs used {:.2} cores meanwhile.", machine.others_until_now());
@@ -85,11 +93,21 @@ impl ClusterArgs {
     }
 
     fn rate(&self) -> f64 {
-        self.rate.unwrap_or(if self.rolling { 150.0 } else { 500.0 })
+        let usual = match self {
+            _ if self.rolling => 150.0,
+            _ if self.standstill => 1_000.0,
+            _ => 500.0,
+        };
+        self.rate.unwrap_or(usual).max(1.0)
     }
 
     fn seconds(&self) -> f64 {
-        self.seconds.unwrap_or(if self.rolling { 5.0 } else { 30.0 })
+        let usual = match self {
+            _ if self.rolling => 5.0,
+            _ if self.standstill => 15.0,
+            _ => 30.0,
+        };
+        self.seconds.unwrap_or(usual)
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct MeshArgs {
     /// Events in one message, for the throughput.
     #[arg(long, default_value_t = 256)]
     batch: usize,
+    /// Events that are there to be sent at a time, for the throughput: as many as a publisher's request may bring.
+    #[arg(long, default_value_t = 1000)]
+    burst: usize,
     /// Events a second, for the time of one hop. Where they come closer together than the mesh bundles them, they wait
     /// for each other.
     #[arg(long, default_value_t = 200)]
@@ -41,6 +44,9 @@ pub(crate) struct MeshArgs {
     /// How often everything is repeated; the table has the medians.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// What is measured.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["tcp", "nng", "mesh", "sealed"])]
+    ways: Vec<Way>,
 }
 
 /// How events get from one process to the other.
@@ -70,6 +76,10 @@ pub(crate) struct PeerArgs {
 trait Sender {
     /// Sends events in one message.
     fn send(&mut self, events: &[Stamped]) -> Result<()>;
+    /// Sends events in messages of so many.
+    fn send_all(&mut self, events: &[Stamped], batch: usize) -> Result<()> {
+        events.chunks(batch).try_for_each(|events| self.send(events))
+    }
     /// Sees to it that everything that was sent arrives.
     fn finish(&mut self) -> Result<()> {
         Ok(())
@@ -92,15 +102,14 @@ type Rounds = Vec<f64>;
 
 /// Runs everything and prints the table.
 pub(crate) fn run(args: &MeshArgs) -> Result<()> {
-    let ways = [Way::Tcp, Way::Nng, Way::Mesh, Way::Sealed];
-    let mut rows: Vec<(Way, [Rounds; 3])> = ways.map(|way| (way, Default::default())).into();
+    let mut rows: Vec<(Way, [Rounds; 3])> = args.ways.iter().map(|way| (*way, Default::default())).collect();
     let machine = proc::MachineMark::now();
     for _ in 0..args.rounds.max(1) {
         for (way, [p50, p99, throughput]) in &mut rows {
-            let hop = measure(*way, |sender| pace(sender, args))?;
+            let hop = measure(*way, args, pace)?;
             p50.push(hop.percentile_us(50.0));
             p99.push(hop.percentile_us(99.0));
-            let bulk = measure(*way, |sender| flood(sender, args))?;
+            let bulk = measure(*way, args, flood)?;
             throughput.push(bulk.per_second());
         }
     }
@@ -117,15 +126,19 @@ pub(crate) fn run_peer(args: &PeerArgs) -> Result<()> {
 }
 
 /// Sends through one way to a new process and returns what that received.
-fn measure(way: Way, send: impl FnOnce(&mut dyn Sender) -> Result<u64>) -> Result<Outcome> {
+fn measure(
+    way: Way,
+    args: &MeshArgs,
+    send: impl FnOnce(&mut dyn Sender, &MeshArgs) -> Result<u64>,
+) -> Result<Outcome> {
     let (port, back) = (free_ports()?, free_ports()?);
     let mut peer = Peer::start(way, port, back)?;
     let mut sender: Box<dyn Sender> = match way {
         Way::Tcp => Box::new(tcp::Out::connect(port)?),
         Way::Nng => Box::new(nng::Out::connect(port, back)?),
-        Way::Mesh | Way::Sealed => Box::new(node::Out::connect(way, port, back)?),
+        Way::Mesh | Way::Sealed => Box::new(node::Out::connect(way, port, back, args.batch)?),
     };
-    let total = send(&mut *sender)?;
+    let total = send(&mut *sender, args)?;
     sender.finish()?;
     let outcome = peer.outcome()?;
     if outcome.received == total && outcome.disorder == 0 {
@@ -149,16 +162,14 @@ fn pace(sender: &mut dyn Sender, args: &MeshArgs) -> Result<u64> {
 /// Sends as fast as they are taken.
 fn flood(sender: &mut dyn Sender, args: &MeshArgs) -> Result<u64> {
     let mut number = 0;
-    let mut events = Vec::with_capacity(args.batch);
+    let mut events = Vec::with_capacity(args.burst);
     while number < args.events {
         events.clear();
-        for _ in 0..args.batch.max(1) {
-            if number < args.events {
-                number += 1;
-                events.push(Stamped::now(number, number == args.events));
-            }
+        while number < args.events && events.len() < args.burst.max(1) {
+            number += 1;
+            events.push(Stamped::now(number, number == args.events));
         }
-        sender.send(&events)?;
+        sender.send_all(&events, args.batch.max(1))?;
     }
     Ok(number)
 }
@@ -213,11 +224,11 @@ fn table(args: &MeshArgs, rows: &[(Way, [Rounds; 3])], others: f64) -> String {
         let ratio = throughput / pipe;
         let _ = writeln!(text, "{name:<7}{p50:>9.0}{p99:>9.0}{throughput:>14.0}{ratio:>10.2}");
     }
-    let MeshArgs { events, batch, rate, seconds, rounds } = args;
+    let MeshArgs { events, batch, burst, rate, seconds, rounds, .. } = args;
     let _ = writeln!(
         text,
         "\nMedians of {rounds} rounds. Events of {EVENT_BYTES} bytes; one hop: one event a message, {rate}/s for \
-         {seconds} s; throughput: {events} events, {batch} a message.\nOther programs used {others:.2} cores meanwhile."
+         {seconds} s; throughput: {events} events, {burst} at a time, {batch} a message.\nOther programs used {others:.2} cores meanwhile."
     );
     text
 }

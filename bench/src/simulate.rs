@@ -5,7 +5,7 @@ mod population;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use revenprox_mesh::interest::Sizing;
 use revenprox_mesh::node::Node;
@@ -91,10 +91,21 @@ fn simulate(args: &SimulateArgs, instances: usize, memory: usize) -> Result<Outc
         (Some(full), Population::new(&mut random, instances, args.topics, fewer))
     };
     let mut cluster = Cluster::new(args.seed, instances, population, changes);
+    let began = Instant::now();
+    let say = |what: &str| {
+        let seconds = began.elapsed().as_secs();
+        // Nobody need see it.
+        let _ = writeln!(std::io::stderr(), "{instances} instances, after {seconds} s: {what}");
+    };
+    say("they start");
     let started = cluster.start()?;
+    say("subscriptions change");
     let sent = cluster.change(Duration::from_secs(args.seconds));
+    say("one more joins");
     let joined = cluster.join()?;
+    say("events are published");
     let forwards = cluster.publish(args.events);
+    say("all but the filters of full size is measured");
     let copies = cluster.copies();
     let (joined, copies, sampled) = match full {
         None => (joined, copies, sample(&cluster, args.topics, &mut random)),

@@ -4,7 +4,7 @@
 //! any number of times, and it survives as long as one instance does. Facts are never dropped before their time: when
 //! there is no room, new ones are refused.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, ops::Bound};
 
 use crate::{
     merkle::{Question, Tree, hash, mix},
@@ -17,8 +17,13 @@ pub const FACTS_MAX: usize = 100_000;
 pub const TEXT_BYTES_MAX: usize = 255;
 /// Facts lie in so many buckets, the leaves of the tree over them.
 const BUCKETS: usize = 4096;
+/// The longest question for the rest of an answer: a key and all buckets.
+const REST_BYTES_MAX: usize = 3 + TEXT_BYTES_MAX + 4 * BUCKETS;
 /// How many buckets are asked for at a time.
 const ASKED_BUCKETS: usize = 512;
+
+/// In the place of a level: a question for leaves from a key on, and an answer of which that is the rest.
+const FROM: u8 = 254;
 
 /// Something that is so until it expires.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,24 +205,14 @@ impl Facts {
     /// Answers a question in about `limit` bytes.
     pub fn answer(&mut self, question: &[u8], limit: usize, now_ms: u64) -> Result<Vec<u8>, Malformed> {
         self.root(now_ms);
-        match Question::decode(question)? {
+        let (after, question) = split_from(question)?;
+        match Question::decode(&question)? {
             Question::Children { level, nodes } => {
                 let mut out = vec![level];
                 out.extend(self.tree.answer_children(level, &nodes, limit));
                 Ok(out)
             }
-            Question::Leaves(buckets) => {
-                // Facts are merged one by one, so what does not fit is found by the next comparison.
-                let mut out = vec![0];
-                let asked = buckets.iter().filter_map(|bucket| self.buckets.get(*bucket as usize));
-                for (key, until) in asked.flatten() {
-                    if out.len() >= limit {
-                        break;
-                    }
-                    put(key, *until, &mut out);
-                }
-                Ok(out)
-            }
+            Question::Leaves(buckets) => Ok(self.answer_leaves(&buckets, after, limit)),
         }
     }
 
@@ -227,6 +222,10 @@ impl Facts {
         let (level, contents) = answer.split_first().ok_or(Malformed::Truncated("an answer"))?;
         let mut news = Vec::new();
         let next = match level {
+            &FROM => {
+                let (rest, contents) = split_rest(contents)?;
+                return Ok((self.merge(contents, now_ms)?, Some(rest.to_vec())));
+            }
             0 => {
                 news = self.merge(contents, now_ms)?;
                 let rest = self.asked.len().min(ASKED_BUCKETS);
@@ -251,6 +250,27 @@ impl Facts {
         Ok((news, Some(out)))
     }
 
+    /// The facts of these buckets, of the first one only those after a key. If they do not fit, the question for the rest
+    /// goes before them.
+    fn answer_leaves(&self, buckets: &[u32], mut after: Option<Key>, limit: usize) -> Vec<u8> {
+        let mut facts = Vec::new();
+        for (n, number) in buckets.iter().enumerate() {
+            let Some(bucket) = self.buckets.get(*number as usize) else { continue };
+            let start = after.take().map_or(Bound::Unbounded, Bound::Excluded);
+            for (key, until) in bucket.range((start, Bound::Unbounded)) {
+                put(key, *until, &mut facts);
+                if facts.len() >= limit {
+                    let mut rest = vec![FROM];
+                    put_key(key, &mut rest);
+                    rest.extend(buckets[n..].iter().flat_map(|number| number.to_le_bytes()));
+                    let len = u32::try_from(rest.len()).expect("a question has at most 4096 numbers");
+                    return [&[FROM], &len.to_le_bytes()[..], &rest, &facts].concat();
+                }
+            }
+        }
+        [&[0], &facts[..]].concat()
+    }
+
     fn expire(&mut self, now_ms: u64) {
         if now_ms < self.next_expiry_ms {
             return;
@@ -272,19 +292,44 @@ impl Facts {
 }
 
 fn put(key: &Key, until_ms: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[key.kind, u8::try_from(key.text.len()).expect("a fact's text is bounded")]);
-    out.extend_from_slice(key.text.as_bytes());
+    put_key(key, out);
     out.extend_from_slice(&until_ms.to_le_bytes());
 }
 
+fn put_key(key: &Key, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[key.kind, u8::try_from(key.text.len()).expect("a fact's text is bounded")]);
+    out.extend_from_slice(key.text.as_bytes());
+}
+
 fn take(bytes: &[u8]) -> Result<(Fact, &[u8]), Malformed> {
+    let (key, rest) = take_key(bytes)?;
+    let (until, rest) = rest.split_first_chunk().ok_or(Malformed::Truncated("a fact"))?;
+    Ok((Fact { key, until_ms: u64::from_le_bytes(*until) }, rest))
+}
+
+fn take_key(bytes: &[u8]) -> Result<(Key, &[u8]), Malformed> {
     let truncated = Malformed::Truncated("a fact");
     let ([kind, len], rest) = bytes.split_first_chunk().ok_or(truncated)?;
     let (text, rest) = rest.split_at_checked(usize::from(*len)).ok_or(truncated)?;
-    let (until, rest) = rest.split_first_chunk().ok_or(truncated)?;
-    let text = std::str::from_utf8(text).map_err(|_| Malformed::Invalid("the text of a fact"))?;
-    let fact = Fact::new(*kind, text, u64::from_le_bytes(*until));
-    Ok((fact.ok_or(Malformed::Invalid("the text of a fact"))?, rest))
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty());
+    let text = text.ok_or(Malformed::Invalid("the text of a fact"))?;
+    Ok((Key { kind: *kind, text: text.into() }, rest))
+}
+
+/// Takes the key off a question that begins after one.
+fn split_from(question: &[u8]) -> Result<(Option<Key>, Cow<'_, [u8]>), Malformed> {
+    let Some((&FROM, rest)) = question.split_first() else { return Ok((None, question.into())) };
+    let (key, buckets) = take_key(rest)?;
+    Ok((Some(key), [&[0], buckets].concat().into()))
+}
+
+/// Splits an answer that was cut into the question for the rest, and the facts.
+fn split_rest(contents: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let truncated = Malformed::Truncated("an answer");
+    let (len, rest) = contents.split_first_chunk().ok_or(truncated)?;
+    let (question, facts) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(truncated)?;
+    let is_new = question.first() == Some(&FROM) && !facts.is_empty() && question.len() <= REST_BYTES_MAX;
+    if is_new { Ok((question, facts)) } else { Err(Malformed::Invalid("an answer")) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod own;
 mod theirs;
 
 pub use self::{
-    filter::{Block, Filter, Sizing},
+    filter::{Block, Filter, Probe, Sizing},
     own::{Own, Summary},
     theirs::Theirs,
 };

@@ -6,6 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`alarm`] | when to look again |
 //! | [`identity`] | who an instance is: name, incarnation, addresses |
 //! | [`discovery`] | where other instances are: a list, DNS, Kubernetes |
 //! | [`interest`] | which topics each instance has subscribers for |
@@ -18,6 +19,7 @@
 //! | [`wire`] | what instances say to each other |
 //! | [`link`] | the reliable way of frames from one instance to another |
 
+pub mod alarm;
 pub mod discovery;
 pub mod facts;
 pub mod identity;

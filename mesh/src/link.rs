@@ -10,5 +10,5 @@ mod outgoing;
 
 pub use self::{
     incoming::{Incoming, Received},
-    outgoing::{Bounds, Outgoing},
+    outgoing::{Bounds, Outgoing, Pushed},
 };

@@ -43,12 +43,18 @@ impl Tree {
             levels.push(vec![0; width.div_ceil(FANOUT)]);
         }
         let mut tree = Self { levels };
-        for level in 1..tree.levels.len() {
-            for node in 0..tree.levels[level].len() {
-                tree.rehash(level, node);
+        tree.fill(0);
+        tree
+    }
+
+    /// Gives all leaves this hash.
+    pub fn fill(&mut self, hash: u64) {
+        self.levels[0].fill(hash);
+        for level in 1..self.levels.len() {
+            for node in 0..self.levels[level].len() {
+                self.rehash(level, node);
             }
         }
-        tree
     }
 
     /// Sets the hash of a leaf and of all nodes above it.

@@ -9,6 +9,7 @@ mod facts;
 mod flow;
 mod greet;
 mod local;
+mod members;
 mod peer;
 mod repair;
 mod target;
@@ -19,11 +20,12 @@ use std::{
     time::Duration,
 };
 
-use self::{peer::Peer, repair::Pending, target::Target};
 pub use self::{
+    flow::Published,
     repair::Failed,
     view::{Counters, PeerView},
 };
+use self::{members::Members, peer::Peer, repair::Pending, target::Target};
 use crate::{
     Now,
     facts::{Fact, Facts},
@@ -31,7 +33,7 @@ use crate::{
     interest,
     keepers::Rosters,
     link::Bounds,
-    wire::{Event, Mark},
+    wire::{Body, Events, Mark},
 };
 
 /// The receive queue of an inbox, in messages, which all peers share. All windows together stay below it.
@@ -50,7 +52,7 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// A peer that is silent for so long is gone.
     pub peer_timeout: Duration,
-    /// How often it tells peers who else is there.
+    /// How often it asks peers who else is there, at least, while they know of others than it does.
     pub gossip: Duration,
     /// How long it remembers those that are gone.
     pub forget_after: Duration,
@@ -100,7 +102,7 @@ pub enum Effect {
         /// For the envelope.
         recipient: Recipient,
         /// The message.
-        body: Vec<u8>,
+        body: Body,
     },
     /// Ask at this address, and bring the answer, or that there was none, to [`Node::reply`].
     Request {
@@ -123,7 +125,7 @@ pub enum Effect {
         /// The batch that they came in.
         mark: Mark,
         /// In order.
-        events: Vec<Event>,
+        events: Events,
     },
     /// Facts that were not known here, from others.
     Facts(Vec<Fact>),
@@ -218,6 +220,11 @@ pub enum Refusal {
     /// There are as many members as are allowed.
     #[error("there are more instances than nng.max_peers allows")]
     TooMany,
+    /// More topics than there is memory for: everything is forwarded to the peer.
+    #[error(
+        "its interest is more than four times as large as distributed_state.bloom_filter_capacity foresees here; give all instances the same"
+    )]
+    FilterTooLarge,
     /// State that does not decode.
     #[error("its replicated state is malformed")]
     State,
@@ -229,6 +236,10 @@ pub struct Node {
     id: NodeId,
     session: Session,
     targets: BTreeMap<Address, Target>,
+    /// Of these, those with somebody there of whom it is not known who.
+    strangers: BTreeSet<Address>,
+    forget_at: Duration,
+    members: Members,
     peers: BTreeMap<NodeId, Peer>,
     /// When each peer has to be looked after; each is in here once, under its `timer`.
     timers: BTreeSet<(Duration, NodeId)>,
@@ -255,6 +266,9 @@ impl Node {
             id: NodeId::of(&settings.name),
             session,
             targets: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            forget_at: Duration::ZERO,
+            members: Members::default(),
             peers: BTreeMap::new(),
             timers: BTreeSet::new(),
             targets_due: Duration::ZERO,

@@ -10,6 +10,8 @@
 mod key;
 mod window;
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 
 pub use self::key::{KeyError, Keyring};
@@ -124,11 +126,11 @@ impl Channel {
 // === impl Head ===
 
 impl Head {
-    fn write(&self, key_id: [u8; 4], out: &mut Vec<u8>) {
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, self.channel as u8, 0, 0, 0]);
-        out.extend_from_slice(&key_id);
-        for number in [
+    fn write(&self, key_id: [u8; 4], out: &mut [u8; HEAD_BYTES]) {
+        out[..3].copy_from_slice(&MAGIC);
+        out[3..8].copy_from_slice(&[VERSION, self.channel as u8, 0, 0, 0]);
+        out[8..12].copy_from_slice(&key_id);
+        let numbers = [
             self.sender.0,
             self.receiver.0,
             self.session.incarnation,
@@ -136,8 +138,9 @@ impl Head {
             self.answers.incarnation,
             self.answers.salt,
             self.number,
-        ] {
-            out.extend_from_slice(&number.to_le_bytes());
+        ];
+        for (bytes, number) in out[12..].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+            *bytes = number.to_le_bytes();
         }
     }
 
@@ -172,8 +175,28 @@ impl Sealer {
         Self { keyring, me, session, numbers: HashMap::new(), floor: 0 }
     }
 
+    /// Bytes that sealing adds after the body.
+    pub fn tail_bytes(&self) -> usize {
+        if self.keyring.seals() { TAG_BYTES } else { 0 }
+    }
+
     /// Seals a body. `answers` and the receiver are as [`Head`] says.
     pub fn seal(&mut self, channel: Channel, receiver: NodeId, answers: Session, body: &[u8]) -> Vec<u8> {
+        let mut message = vec![0; HEAD_BYTES + body.len() + self.tail_bytes()];
+        message[HEAD_BYTES..][..body.len()].copy_from_slice(body);
+        self.seal_in_place(channel, receiver, answers, &mut message);
+        message
+    }
+
+    /// As [`seal`](Self::seal), for a body with room for the head before it, [`HEAD_BYTES`], and for
+    /// [`tail_bytes`](Self::tail_bytes) after it.
+    pub fn seal_in_place(
+        &mut self,
+        channel: Channel,
+        receiver: NodeId,
+        answers: Session,
+        message: &mut [u8],
+    ) {
         if self.numbers.len() >= SENDERS_MAX && !self.numbers.contains_key(&(receiver, channel)) {
             // Forgotten ones go on above all numbers that were used, so none is used again.
             let highest = self.numbers.drain().map(|(_, (number, _))| number).max();
@@ -186,13 +209,10 @@ impl Sealer {
             .or_insert_with(|| (floor, keyring.seals_with(me, receiver, session, channel)));
         *number += 1;
         let head = Head { channel, sender: me, receiver, session, answers, number: *number };
-        let mut message = Vec::with_capacity(HEAD_BYTES + body.len() + TAG_BYTES);
-        head.write(keyring.id(), &mut message);
-        message.extend_from_slice(body);
+        head.write(keyring.id(), message.first_chunk_mut().expect("there is room for a head"));
         if let Some(key) = key {
-            key.seal(*number, HEAD_BYTES, &mut message);
+            key.seal(*number, HEAD_BYTES, message);
         }
-        message
     }
 }
 
@@ -204,8 +224,8 @@ impl Opener {
         Self { keyring, me, senders: HashMap::new(), clock: 0 }
     }
 
-    /// Opens a message, which has to be of this channel. What is left of `message` is the body.
-    pub fn open(&mut self, channel: Channel, message: &mut Vec<u8>) -> Result<Head, Refused> {
+    /// Opens a message in place, which has to be of this channel. Returns where its body is.
+    pub fn open(&mut self, channel: Channel, message: &mut [u8]) -> Result<(Head, Range<usize>), Refused> {
         let (head, key_id) = Head::read(message)?;
         if head.channel != channel {
             return Err(Refused::Foreign);
@@ -218,28 +238,21 @@ impl Opener {
         }
         let origin = (head.sender, head.receiver, head.session, channel, key_id);
         self.clock += 1;
-        let (keyring, clock) = (&self.keyring, self.clock);
-        let unlock = || keyring.opens_with(key_id, head.sender, head.receiver, head.session, channel);
         if let Some(known) = self.senders.get_mut(&origin) {
             known.window.check(head.number)?;
-            if let Some(key) = &known.key {
-                key.open(head.number, HEAD_BYTES, message)?;
-            }
+            let body = open_with(known.key.as_ref(), head.number, message)?;
             known.window.note(head.number);
-            known.at = clock;
-        } else {
-            let key = unlock();
-            if let Some(key) = &key {
-                key.open(head.number, HEAD_BYTES, message)?;
-            }
-            let mut window = Window::default();
-            window.check(head.number)?;
-            window.note(head.number);
-            self.make_room();
-            self.senders.insert(origin, Heard { key, window, at: clock });
+            known.at = self.clock;
+            return Ok((head, body));
         }
-        message.drain(..HEAD_BYTES);
-        Ok(head)
+        let key = self.keyring.opens_with(key_id, head.sender, head.receiver, head.session, channel);
+        let body = open_with(key.as_ref(), head.number, message)?;
+        let mut window = Window::default();
+        window.check(head.number)?;
+        window.note(head.number);
+        self.make_room();
+        self.senders.insert(origin, Heard { key, window, at: self.clock });
+        Ok((head, body))
     }
 
     /// How many senders are remembered.
@@ -256,6 +269,14 @@ impl Opener {
             self.senders.remove(&oldest);
         }
     }
+}
+
+fn open_with(key: Option<&MessageKey>, number: u64, message: &mut [u8]) -> Result<Range<usize>, Refused> {
+    let len = match key {
+        Some(key) => key.open(number, HEAD_BYTES, message)?,
+        None => message.len() - HEAD_BYTES,
+    };
+    Ok(HEAD_BYTES..HEAD_BYTES + len)
 }
 
 #[cfg(test)]

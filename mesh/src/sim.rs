@@ -208,11 +208,10 @@ impl World {
         }
         self.published += 1;
         let stamp = Stamp { clock: self.published, origin: u32::try_from(index).unwrap_or(0) };
-        let event =
-            Event { topic, stamp, trace: None, name: None, block: Bytes::from_static(b"data: x\n\n") };
+        let event = Event { topic, stamp, trace: None, name: None, block: b"data: x\n\n" };
         let waiting: Vec<_> = (0..self.len()).filter(|other| self.waits(*other, index, topic)).collect();
         self.oracle.published(self.now, stamp, index, waiting);
-        let queued = self.with(index, |node, _| node.publish(&event)).unwrap_or(0);
+        let queued = self.with(index, |node, _| node.publish(&event)).map_or(0, |published| published.queued);
         self.traffic.forwards += queued as u64;
     }
 
@@ -307,7 +306,7 @@ impl World {
             Effect::HangUp(to) => self.network.hang_up(index, &to),
             Effect::Send { to, recipient, body } => {
                 self.traffic.sent(index, body.len());
-                let message = (sender(recipient), Bytes::from(body));
+                let message = (sender(recipient), body.to_bytes());
                 self.network.send(self.now, index, &to, message, &mut self.random);
             }
             Effect::Request { to, tag, recipient, body } => {
@@ -317,7 +316,7 @@ impl World {
             }
             Effect::Deliver { .. } if self.stalled == Some(index) => {}
             Effect::Deliver { from, session, mark, events } => {
-                for event in events {
+                for event in events.iter() {
                     let waits = self.instances[index].topics.contains_key(&event.topic);
                     self.oracle.arrived(event.stamp, index, waits);
                 }

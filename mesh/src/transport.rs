@@ -10,6 +10,7 @@
 mod gate;
 mod inbox;
 mod link;
+mod message;
 mod requests;
 mod server;
 
@@ -30,7 +31,7 @@ use tokio::{
 };
 
 use self::{inbox::Inbox, link::Link, server::Server};
-pub use self::{requests::RequestFailed, server::Ticket};
+pub use self::{message::Message, requests::RequestFailed, server::Ticket};
 use crate::{identity::Address, wire::BODY_BYTES_MAX};
 
 /// The largest message. NNG refuses larger ones before it takes memory for them.
@@ -51,7 +52,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub enum Event {
     /// A message on the inbox.
-    Message(Vec<u8>),
+    Message(Message),
     /// A question, to be answered with the ticket.
     Request {
         /// The question.
@@ -114,6 +115,8 @@ pub struct Stats {
     pub requests_refused: u64,
     /// Questions without an answer in time.
     pub requests_failed: u64,
+    /// Questions of others that were not answered here in time.
+    pub requests_unanswered: u64,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +128,7 @@ struct Counts {
     inbox_full: AtomicU64,
     requests_refused: AtomicU64,
     requests_failed: AtomicU64,
+    requests_unanswered: AtomicU64,
 }
 
 /// What callbacks share.
@@ -185,12 +189,14 @@ impl Transport {
     }
 
     /// Sends on a link, without waiting. `false` if there is none, or the message is one that nobody would take.
-    pub fn send(&self, to: &Address, message: &[u8]) -> bool {
-        let fits = message.len() <= MESSAGE_BYTES_MAX;
+    pub fn send(&self, to: &Address, message: impl Into<Message>) -> bool {
+        let message = message.into();
+        let bytes = message.as_ref().len();
+        let fits = bytes <= MESSAGE_BYTES_MAX;
         let sent = fits && self.links.lock().get(to).is_some_and(|link| link.send(message));
         if sent {
             self.shared.counts.sent.fetch_add(1, Ordering::Relaxed);
-            self.shared.counts.sent_bytes.fetch_add(message.len() as u64, Ordering::Relaxed);
+            self.shared.counts.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
         sent
     }
@@ -218,6 +224,7 @@ impl Transport {
             inbox_full: of(&counts.inbox_full),
             requests_refused: of(&counts.requests_refused),
             requests_failed: of(&counts.requests_failed),
+            requests_unanswered: of(&counts.requests_unanswered),
         }
     }
 }

@@ -10,9 +10,9 @@ mod reader;
 mod request;
 
 pub use self::{
-    frame::{Event, Frame, Stamp, TRACE_BYTES, frames},
-    message::{Beat, Hello, Mark, Message},
-    request::{Answer, RANGE_BYTES_MAX, Request},
+    frame::{Event, Events, Frame, Frames, Stamp, TRACE_BYTES, frames},
+    message::{Beat, Body, Hello, Mark, Message},
+    request::{Answer, MEMBERS_MAX, RANGE_BYTES_MAX, Request},
 };
 
 /// The version of everything in this module. A [`Hello`] names the lowest and the highest that its sender

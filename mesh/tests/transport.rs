@@ -64,11 +64,11 @@ async fn within_a_window_nothing_is_lost() {
     let mut sent = 0;
     for received in 0..total {
         while sent < total && sent < received + window {
-            assert!(sender.send(&b, &sent.to_le_bytes()));
+            assert!(sender.send(&b, &sent.to_le_bytes()[..]));
             sent += 1;
         }
         match next(&mut events).await {
-            Event::Message(message) => assert_eq!(message, received.to_le_bytes()),
+            Event::Message(message) => assert_eq!(message.as_ref(), received.to_le_bytes()),
             other => panic!("{other:?}"),
         }
     }
@@ -84,13 +84,13 @@ async fn a_link_comes_up_again_after_its_peer_did() {
     for _ in 0..5 {
         let (receiver, mut messages) = start(&b);
         until_up(&mut events).await;
-        assert!(sender.send(&b, b"again"));
-        assert!(matches!(next(&mut messages).await, Event::Message(message) if message == b"again"));
+        assert!(sender.send(&b, &b"again"[..]));
+        assert!(matches!(next(&mut messages).await, Event::Message(message) if message.as_ref() == b"again"));
         drop(receiver);
         assert!(matches!(next(&mut events).await, Event::Down(address) if address == b));
     }
     sender.hang_up(&b);
-    assert!(!sender.send(&b, b"nobody"));
+    assert!(!sender.send(&b, &b"nobody"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,10 +170,10 @@ async fn strangers_at_the_ports_do_no_harm() {
     let (sender, mut sender_events) = start(&a);
     sender.dial(&b).unwrap();
     until_up(&mut sender_events).await;
-    assert!(sender.send(&b, b"still there"));
+    assert!(sender.send(&b, &b"still there"[..]));
     loop {
         if let Event::Message(message) = next(&mut events).await
-            && message == b"still there"
+            && message.as_ref() == b"still there"
         {
             break;
         }
@@ -206,16 +206,18 @@ async fn a_frozen_peer_costs_only_itself() {
     let large = vec![7; 64 * 1024];
     for round in 0..100_u32 {
         for _ in 0..50 {
-            assert!(sender.send(&frozen_at, &large));
+            assert!(sender.send(&frozen_at, &large[..]));
         }
-        assert!(sender.send(&b, &round.to_le_bytes()));
-        assert!(matches!(next(&mut events).await, Event::Message(message) if message == round.to_le_bytes()));
+        assert!(sender.send(&b, &round.to_le_bytes()[..]));
+        assert!(
+            matches!(next(&mut events).await, Event::Message(message) if message.as_ref() == round.to_le_bytes())
+        );
     }
     // Of more than 300 MiB the queue of the link holds the newest 1,024 messages.
     let grown = resident_kib().saturating_sub(before);
     assert!(grown < 128 * 1024, "grown by {grown} KiB");
     sender.hang_up(&frozen_at);
-    assert!(!sender.send(&frozen_at, b"nobody"));
+    assert!(!sender.send(&frozen_at, &b"nobody"[..]));
     drop(held.join().unwrap());
 }
 
@@ -245,11 +247,11 @@ async fn what_nobody_would_take_is_not_sent() {
     let (_receiver, mut events) = start(&b);
     sender.dial(&b).unwrap();
     until_up(&mut sender_events).await;
-    assert!(!sender.send(&b, &vec![0; 5 << 20]));
+    assert!(!sender.send(&b, &vec![0; 5 << 20][..]));
     // The largest that is taken arrives whole.
     let largest = vec![1; revenprox_mesh::wire::BODY_BYTES_MAX + 84];
-    assert!(sender.send(&b, &largest));
-    assert!(matches!(next(&mut events).await, Event::Message(message) if message == largest));
+    assert!(sender.send(&b, &largest[..]));
+    assert!(matches!(next(&mut events).await, Event::Message(message) if message.as_ref() == largest));
 }
 
 #[tokio::test(flavor = "multi_thread")]

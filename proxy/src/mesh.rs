@@ -20,7 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use revenprox_mesh::{
@@ -146,14 +145,15 @@ impl Mesh {
 
 impl Others for Mesh {
     fn publish(&self, topic: &Topic, id: EventId, after_id: &[u8], trace: Option<&SpanContext>) {
+        let trace = trace.map(convert::to_trace);
         let event = wire::Event {
             topic: convert::to_mesh(topic.id()),
             stamp: Stamp { clock: id.packed(), origin: id.origin.0 },
-            trace: trace.map(convert::to_trace),
-            name: Some(Bytes::copy_from_slice(topic.name().as_str().as_bytes())),
-            block: Bytes::copy_from_slice(after_id),
+            trace: trace.as_ref(),
+            name: Some(topic.name().as_str().as_bytes()),
+            block: after_id,
         };
-        if self.node.lock().publish(&event) > 0 {
+        if self.node.lock().publish(&event).decides {
             self.wake.notify_one();
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::error::{Doing, Result, failed};
@@ -94,6 +95,16 @@ impl Instances {
     /// Memory of each, in bytes (PSS).
     pub(super) fn memory(&self) -> Vec<u64> {
         self.all.iter().map(|i| i.process.memory().pss).collect()
+    }
+
+    /// Sends a signal to one of them.
+    pub(super) fn signal(&self, index: usize, signal: Signal) {
+        self.all[index].process.signal(signal);
+    }
+
+    /// A metric of one of them, summed over its labels.
+    pub(super) fn metric_of(&self, index: usize, name: &str) -> Result<f64> {
+        self.all[index].metric(name)
     }
 
     /// A metric, summed over instances and labels.

@@ -1,20 +1,22 @@
 //! The mesh, driven as the proxy drives it: the node decides, NNG carries, the envelope seals.
 
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use revenprox_mesh::Now;
+use revenprox_mesh::alarm::Alarm;
 use revenprox_mesh::identity::{Address, NodeId, Session, TopicId};
 use revenprox_mesh::link::Bounds;
-use revenprox_mesh::node::{self, Effect, Node, Recipient};
-use revenprox_mesh::seal::{Channel, Keyring, Opener, Sealer};
-use revenprox_mesh::transport::{self, Event, Transport};
-use revenprox_mesh::wire::{self, Stamp};
+use revenprox_mesh::node::{self, Effect, Node};
+use revenprox_mesh::seal::{Channel, HEAD_BYTES, Keyring, Opener, Sealer};
+use revenprox_mesh::transport::{self, Event, Message, Transport};
+use revenprox_mesh::wire::{Event as MeshEvent, Events, Stamp};
 use tokio::runtime::Runtime;
+use tokio::select;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout_at};
 
-use super::tally::{EVENT_BYTES, Stamped};
+use super::tally::Stamped;
 use super::{PeerArgs, Sender, Way};
 use crate::error::{BenchError, Result, failed};
 
@@ -24,7 +26,7 @@ const TOPIC: TopicId = TopicId(7);
 const KEY: &str = "a key that is not a secret, of thirty-two bytes";
 
 /// Events that may wait in the node before the sender waits.
-const QUEUE: usize = 32 * 1024;
+const QUEUE: usize = 8 * 1024;
 
 /// How long the two may take to become peers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,15 +46,16 @@ struct Instance {
     sealer: Sealer,
     opener: Opener,
     started: Instant,
+    timer: Alarm,
     tickets: u64,
 }
 
 // === impl Out ===
 
 impl Out {
-    pub(super) fn connect(way: Way, port: u16, back: u16) -> Result<Self> {
+    pub(super) fn connect(way: Way, port: u16, back: u16, batch: usize) -> Result<Self> {
         let runtime = runtime()?;
-        let mut instance = runtime.block_on(async { Instance::start("sender", way, back, port) })?;
+        let mut instance = runtime.block_on(async { Instance::start("sender", way, back, port, batch) })?;
         runtime.block_on(instance.until(|node| node.live() == 1))?;
         // A greeting that tells the receiver's interest.
         runtime.block_on(instance.until(|node| node.peers(Now::default()).iter().any(|p| p.topics == 1)))?;
@@ -65,15 +68,8 @@ impl Sender for Out {
         for event in events {
             self.clock += 1;
             let stamp = Stamp { clock: self.clock, origin: 1 };
-            let block = Bytes::copy_from_slice(&event.0);
-            if self.instance.node.publish(&wire::Event {
-                topic: TOPIC,
-                stamp,
-                trace: None,
-                name: None,
-                block,
-            }) != 1
-            {
+            let event = MeshEvent { topic: TOPIC, stamp, trace: None, name: None, block: &event.0 };
+            if self.instance.node.publish(&event).queued != 1 {
                 return Err(failed("the receiver is no peer any more"));
             }
         }
@@ -82,6 +78,11 @@ impl Sender for Out {
             self.instance.take(event);
         }
         self.runtime.block_on(self.instance.until(|node| queued(node) < QUEUE))
+    }
+
+    /// The node makes the messages.
+    fn send_all(&mut self, events: &[Stamped], _: usize) -> Result<()> {
+        self.send(events)
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -98,18 +99,18 @@ impl Sender for Out {
 pub(super) fn receive(
     args: &PeerArgs,
     ready: impl FnOnce() -> Result<()>,
-    mut take: impl FnMut(&[u8]) -> bool,
+    mut take: impl FnMut(&Events) -> bool,
 ) -> Result<()> {
     let runtime = runtime()?;
     let mut instance =
-        runtime.block_on(async { Instance::start("receiver", args.way, args.port, args.back) })?;
+        runtime.block_on(async { Instance::start("receiver", args.way, args.port, args.back, 1) })?;
     instance.node.subscribe(TOPIC);
     ready()?;
     let mut done = false;
     while !done {
         let soon = Instant::now() + Duration::from_millis(100);
-        runtime.block_on(instance.run_until(soon, &mut |message| {
-            done |= take(message);
+        runtime.block_on(instance.run_until(soon, &mut |events| {
+            done |= take(events);
             done
         }));
     }
@@ -121,7 +122,7 @@ pub(super) fn receive(
 // === impl Instance ===
 
 impl Instance {
-    fn start(name: &str, way: Way, port: u16, other: u16) -> Result<Self> {
+    fn start(name: &str, way: Way, port: u16, other: u16, batch: usize) -> Result<Self> {
         let keyring = match way {
             Way::Sealed => Keyring::new(KEY, None).map_err(|error| failed(error.to_string()))?,
             _ => Keyring::open(),
@@ -139,11 +140,13 @@ impl Instance {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let session =
             Session { incarnation: u64::try_from(unix.as_millis()).unwrap_or(0), salt: port.into() };
-        let mut node = Node::new(settings(name, own), session);
+        let mut node = Node::new(settings(name, own, batch), session);
         node.discovered(Now::default(), &[other]);
         let (sealer, opener) =
             (Sealer::new(keyring.clone(), node.id(), session), Opener::new(keyring, NodeId::of(name)));
-        Ok(Self { node, transport, events, sealer, opener, started: Instant::now(), tickets: 0 })
+        let started = Instant::now();
+        let timer = Alarm::new(started);
+        Ok(Self { node, transport, events, sealer, opener, started, timer, tickets: 0 })
     }
 
     fn now(&self) -> Now {
@@ -163,7 +166,7 @@ impl Instance {
     }
 
     /// Runs until then, or until `take` says that it was the last.
-    async fn run_until(&mut self, at: Instant, take: &mut impl FnMut(&[u8]) -> bool) {
+    async fn run_until(&mut self, at: Instant, take: &mut impl FnMut(&Events) -> bool) {
         while Instant::now() < at {
             if self.step(at, take).await {
                 return;
@@ -172,15 +175,18 @@ impl Instance {
     }
 
     /// Waits for what comes next and does it.
-    async fn step(&mut self, at: Instant, take: &mut impl FnMut(&[u8]) -> bool) -> bool {
-        let wake = self.started + self.node.next_wake();
-        if let Ok(Some(event)) = timeout_at(wake.min(at).into(), self.events.recv()).await {
-            self.take(event);
-            while let Ok(event) = self.events.try_recv() {
-                self.take(event);
+    async fn step(&mut self, at: Instant, take: &mut impl FnMut(&Events) -> bool) -> bool {
+        let wake = (self.started + self.node.next_wake()).min(at);
+        if wake > Instant::now() {
+            self.timer.at_latest(wake);
+            select! {
+                biased;
+                event = self.events.recv() => event.into_iter().for_each(|event| self.take(event)),
+                () = self.timer.fires() => {}
             }
-        } else if wake > at {
-            sleep_until(at.into()).await;
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event);
         }
         self.turn(take)
     }
@@ -189,22 +195,22 @@ impl Instance {
         let now = self.now();
         match event {
             Event::Message(mut message) => {
-                if let Some(sender) = self.open(Channel::Link, &mut message) {
-                    self.node.message(now, sender, &Bytes::from(message));
+                if let Some((sender, body)) = self.open(Channel::Link, message.as_mut()) {
+                    self.node.message(now, sender, &message.into_bytes(body));
                 }
             }
             Event::Request { mut message, ticket } => {
-                let Some(sender) = self.open(Channel::Request, &mut message) else { return };
+                let Some((sender, body)) = self.open(Channel::Request, &mut message) else { return };
                 self.tickets += 1;
-                let answer = self.node.request(now, sender, self.tickets, &Bytes::from(message));
-                if let Some((to, body)) = answer {
+                let body = Bytes::from(message).slice(body);
+                if let Some((to, body)) = self.node.request(now, sender, self.tickets, &body) {
                     ticket.reply(&self.sealer.seal(Channel::Reply, to.id, to.answers, &body));
                 }
             }
             Event::Reply { tag, answer } => {
                 let opened = answer.ok().and_then(|mut message| {
-                    let sender = self.open(Channel::Reply, &mut message)?;
-                    Some((sender, Bytes::from(message)))
+                    let (sender, body) = self.open(Channel::Reply, &mut message)?;
+                    Some((sender, Bytes::from(message).slice(body)))
                 });
                 let answer = opened.as_ref().map(|(sender, body)| (*sender, body));
                 self.node.reply(now, tag, answer);
@@ -214,13 +220,13 @@ impl Instance {
         }
     }
 
-    fn open(&mut self, channel: Channel, message: &mut Vec<u8>) -> Option<node::Sender> {
-        let head = self.opener.open(channel, message).ok()?;
-        Some(node::Sender { id: head.sender, session: head.session, answers: head.answers })
+    fn open(&mut self, channel: Channel, message: &mut [u8]) -> Option<(node::Sender, Range<usize>)> {
+        let (head, body) = self.opener.open(channel, message).ok()?;
+        Some((node::Sender { id: head.sender, session: head.session, answers: head.answers }, body))
     }
 
     /// Does what is due. Returns whether `take` has taken the last.
-    fn turn(&mut self, take: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    fn turn(&mut self, take: &mut impl FnMut(&Events) -> bool) -> bool {
         let mut is_last = false;
         loop {
             self.node.flush(self.now());
@@ -234,24 +240,22 @@ impl Instance {
         }
     }
 
-    fn perform(&mut self, effect: Effect, take: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    fn perform(&mut self, effect: Effect, take: &mut impl FnMut(&Events) -> bool) -> bool {
         match effect {
             // A link that cannot be made shows in that the two do not become peers.
             Effect::Dial(to) => drop(self.transport.dial(&to)),
             Effect::HangUp(to) => self.transport.hang_up(&to),
             Effect::Send { to, recipient, body } => {
-                let sealed = self.seal(Channel::Link, recipient, &body);
-                self.transport.send(&to, &sealed);
+                let mut message = Message::with_room(HEAD_BYTES, &body.parts(), self.sealer.tail_bytes());
+                self.sealer.seal_in_place(Channel::Link, recipient.id, recipient.answers, message.as_mut());
+                self.transport.send(&to, message);
             }
             Effect::Request { to, tag, recipient, body } => {
-                let sealed = self.seal(Channel::Request, recipient, &body);
+                let sealed = self.sealer.seal(Channel::Request, recipient.id, recipient.answers, &body);
                 self.transport.request(&to, tag, &sealed);
             }
             Effect::Deliver { from, session, mark, events } => {
-                let mut is_last = false;
-                for event in events {
-                    is_last |= event.block.len() == EVENT_BYTES && take(&event.block);
-                }
+                let is_last = take(&events);
                 self.node.delivered(self.now(), from, session, mark);
                 return is_last;
             }
@@ -259,14 +263,10 @@ impl Instance {
         }
         false
     }
-
-    fn seal(&mut self, channel: Channel, recipient: Recipient, body: &[u8]) -> Vec<u8> {
-        self.sealer.seal(channel, recipient.id, recipient.answers, body)
-    }
 }
 
-/// As the proxy's are by default.
-fn settings(name: &str, own: Address) -> node::Settings {
+/// As the proxy's are by default, but for the events of a message.
+fn settings(name: &str, own: Address, batch: usize) -> node::Settings {
     node::Settings {
         name: name.into(),
         addresses: vec![own],
@@ -275,10 +275,10 @@ fn settings(name: &str, own: Address) -> node::Settings {
         gossip: Duration::from_secs(30),
         forget_after: Duration::from_mins(1),
         link: Bounds {
-            queue_events: 2 * QUEUE,
+            queue_events: 65_536,
             queue_bytes: 64 << 20,
             queue_control: 1024,
-            batch_frames: 256,
+            batch_frames: batch.max(1),
             batch_delay: Duration::from_millis(1),
         },
         interest_capacity: 1_000_000,

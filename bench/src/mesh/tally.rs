@@ -12,6 +12,11 @@ pub(super) const EVENT_BYTES: usize = 100;
 #[derive(Clone, Copy)]
 pub(super) struct Stamped(pub(super) [u8; EVENT_BYTES]);
 
+/// Events as they lie in a message one after the other.
+pub(super) fn each(message: &[u8]) -> impl Iterator<Item = &[u8; EVENT_BYTES]> {
+    message.as_chunks().0.iter()
+}
+
 /// What the receiver saw.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
@@ -40,11 +45,11 @@ impl Stamped {
 // === impl Outcome ===
 
 impl Outcome {
-    /// Takes a message of events. Returns whether the last is among them.
-    pub(super) fn take(&mut self, message: &[u8]) -> bool {
+    /// Takes the events of a message, which have all arrived now. Returns whether the last is among them.
+    pub(super) fn take<'a>(&mut self, events: impl Iterator<Item = &'a [u8; EVENT_BYTES]>) -> bool {
         let now = now_micros();
         let mut is_last = false;
-        for event in message.as_chunks::<EVENT_BYTES>().0 {
+        for event in events {
             let number_at =
                 |at: usize| event[at..].first_chunk().map_or(0, |bytes: &[u8; 8]| u64::from_le_bytes(*bytes));
             let sent = number_at(0);
@@ -80,9 +85,9 @@ mod tests {
     fn what_is_missing_or_out_of_order_is_seen() {
         let mut outcome = Outcome::default();
         let message = [Stamped::now(1, false).0, Stamped::now(2, false).0].concat();
-        assert!(!outcome.take(&message));
+        assert!(!outcome.take(each(&message)));
         assert_eq!((outcome.received, outcome.disorder), (2, 0));
-        assert!(outcome.take(&Stamped::now(4, true).0));
+        assert!(outcome.take(each(&Stamped::now(4, true).0)));
         assert_eq!((outcome.received, outcome.disorder), (3, 1));
         assert!(outcome.per_second() > 0.0);
     }

@@ -59,6 +59,21 @@ proptest! {
 }
 
 #[test]
+fn a_bucket_that_does_not_fit_into_an_answer_comes_in_parts() {
+    let text = |n: u64| format!("{n}-{}", "x".repeat(200));
+    let in_bucket = |n: &u64| Fact::new(1, &text(*n), 1).unwrap().key.bucket() == 7;
+    let (mut ours, mut theirs) = (Facts::default(), Facts::default());
+    for n in (0..1_000_000).filter(in_bucket).take(150) {
+        theirs.insert(Fact::new(1, &text(n), 50).unwrap(), 0);
+    }
+    theirs.insert(fact(1, 50), 0);
+    assert_eq!(theirs.len(), 151);
+    // Three parts of the bucket, two levels of the tree and what is in the other bucket.
+    assert!(fetch(&mut ours, &mut theirs, 0) <= 7);
+    assert_eq!(ours.root(0), theirs.root(0));
+}
+
+#[test]
 fn facts_expire_and_are_not_taken_back() {
     let mut facts = Facts::default();
     assert!(facts.insert(fact(1, 5_000), 0));

@@ -2,7 +2,7 @@
 
 use crate::{
     identity::TopicId,
-    merkle::{Tree, hash, mix},
+    merkle::{Tree, mix},
 };
 
 /// 64-bit words of a block.
@@ -20,6 +20,13 @@ pub(super) const CLASS_MIN: u8 = 2;
 
 /// Bits that are tried for how many are set for each topic.
 const BITS_TRIED: std::ops::RangeInclusive<u32> = 4..=9;
+
+/// A position in a block has so many bits, so a hash has so many positions.
+const BITS_OF_POSITION: u8 = 9;
+const BITS_PER_HASH: u8 = 7;
+
+/// A probe has two hashes: enough for all numbers of bits that [`Sizing::new`] chooses.
+const PROBE_BITS_MAX: u8 = 2 * BITS_PER_HASH;
 
 /// A block is never made for as many topics as it has bits.
 const LOAD_MAX: u32 = 512;
@@ -44,6 +51,27 @@ pub struct Filter {
     bits: u8,
     blocks: Vec<Block>,
     tree: Tree,
+}
+
+/// A topic as filters are asked for it, worked out once for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    topic: TopicId,
+    hash: u64,
+    bits: u8,
+    /// The hashes that its bits are parts of.
+    words: [u64; 2],
+}
+
+// === impl Probe ===
+
+impl Probe {
+    /// For filters with so many bits for each topic.
+    pub fn new(topic: TopicId, bits: u8) -> Self {
+        let hash = topic_hash(topic);
+        let second = if bits > BITS_PER_HASH { mix(hash ^ (u64::from(BITS_PER_HASH) + 1)) } else { 0 };
+        Self { topic, hash, bits, words: [mix(hash ^ 1), second] }
+    }
 }
 
 // === impl Sizing ===
@@ -88,10 +116,7 @@ impl Filter {
     pub fn new(class: u8, bits: u8) -> Self {
         let blocks = 1_usize << class.min(CLASS_MAX);
         let mut tree = Tree::new(blocks.div_ceil(LEAF_BLOCKS));
-        let empty = vec![[0; WORDS]; LEAF_BLOCKS.min(blocks)];
-        for leaf in 0..tree.leaves() {
-            tree.set(leaf, hash_blocks(&empty));
-        }
+        tree.fill(hash_blocks(&[[0; WORDS]; LEAF_BLOCKS][..LEAF_BLOCKS.min(blocks)]));
         Self { class, bits, blocks: vec![[0; WORDS]; blocks], tree }
     }
 
@@ -107,9 +132,25 @@ impl Filter {
 
     /// Whether a topic may be in.
     pub fn may_contain(&self, topic: TopicId) -> bool {
-        let hash = topic_hash(topic);
-        let block = &self.blocks[self.block_of(hash)];
-        positions(hash, self.bits).all(|bit| block[bit / 64] >> (bit % 64) & 1 == 1)
+        self.matches(&Probe::new(topic, self.bits))
+    }
+
+    /// Whether the topic of a probe may be in.
+    pub fn matches(&self, probe: &Probe) -> bool {
+        let block = &self.blocks[self.block_of(probe.hash)];
+        if probe.bits != self.bits || probe.bits > PROBE_BITS_MAX {
+            let hash = topic_hash(probe.topic);
+            return positions(hash, self.bits).all(|bit| block[bit / 64] >> (bit % 64) & 1 == 1);
+        }
+        // Without a branch for each bit: this is what a publish does for every instance.
+        let mut there = 1;
+        for (first, word) in (0..self.bits).step_by(BITS_PER_HASH.into()).zip(probe.words) {
+            for n in 0..(self.bits - first).min(BITS_PER_HASH) {
+                let bit = word >> (BITS_OF_POSITION * n) & (BLOCK_BITS as u64 - 1);
+                there &= block[(bit / 64) as usize] >> (bit % 64);
+            }
+        }
+        there == 1
     }
 
     /// The block that a topic with this hash belongs to.
@@ -142,7 +183,8 @@ impl Filter {
 
     /// The contents of a leaf.
     pub fn leaf(&self, leaf: usize) -> Option<Vec<u8>> {
-        (leaf < self.tree.leaves()).then(|| self.leaf_blocks(leaf).iter().flat_map(block_bytes).collect())
+        let words = || self.leaf_blocks(leaf).as_flattened().iter();
+        (leaf < self.tree.leaves()).then(|| words().flat_map(|word| word.to_le_bytes()).collect())
     }
 
     /// Replaces a leaf. `false` if `bytes` are not one.
@@ -196,10 +238,10 @@ pub(super) fn topic_hash(topic: TopicId) -> u64 {
 
 /// The bits of a topic within its block: nine bits of a hash for each, so seven for each hash.
 pub(super) fn positions(hash: u64, bits: u8) -> impl Iterator<Item = usize> {
-    const PER_HASH: u64 = 7;
     let mut word = 0;
-    (0..u64::from(bits)).map(move |i| {
-        word = if i % PER_HASH == 0 { mix(hash ^ (i + 1)) } else { word >> 9 };
+    (0..bits).map(move |i| {
+        let is_new = i % BITS_PER_HASH == 0;
+        word = if is_new { mix(hash ^ (u64::from(i) + 1)) } else { word >> BITS_OF_POSITION };
         usize::try_from(word % BLOCK_BITS as u64).expect("a block has 512 bits")
     })
 }
@@ -213,13 +255,10 @@ pub(super) fn block_with(hashes: &[u64], bits: u8) -> Block {
     block
 }
 
-fn block_bytes(block: &Block) -> impl Iterator<Item = u8> + '_ {
-    block.iter().flat_map(|word| word.to_le_bytes())
-}
-
+/// What [`hash`](crate::merkle::hash) gives for the blocks' bytes.
 fn hash_blocks(blocks: &[Block]) -> u64 {
-    let bytes: Vec<u8> = blocks.iter().flat_map(block_bytes).collect();
-    hash(&bytes)
+    let words = blocks.as_flattened();
+    words.iter().fold(size_of_val(words) as u64, |hash, word| mix(hash ^ word))
 }
 
 #[cfg(test)]
@@ -248,6 +287,16 @@ mod tests {
             assert!(measured < fpr * 1.15, "{measured} for {fpr}, {sizing:?}");
             assert!(measured > fpr * 0.5, "{measured} for {fpr}: larger than needed, {sizing:?}");
         }
+    }
+
+    #[test]
+    fn the_hash_of_blocks_is_that_of_their_bytes() {
+        let blocks = [[1; WORDS], [u64::MAX / 3; WORDS]];
+        let bytes: Vec<u8> = blocks.as_flattened().iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(hash_blocks(&blocks), crate::merkle::hash(&bytes));
+        let (new, mut touched) = (Filter::new(7, 8), Filter::new(7, 8));
+        (0..128).for_each(|block| touched.rehash(block));
+        assert_eq!(new.tree().root(), touched.tree().root());
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     delta,
-    filter::{BLOCK_BYTES, Block, Filter, LEAF_BLOCKS, Sizing, block_with, topic_hash},
+    filter::{BLOCK_BYTES, Block, CLASS_MAX, Filter, LEAF_BLOCKS, Sizing, block_with, topic_hash},
 };
 use crate::{identity::TopicId, merkle::Question, wire::Malformed};
 
 /// Blocks in one change: about 20 KiB as a rule, 70 KiB at most.
 const DELTA_BLOCKS: usize = 1024;
+
+/// Others' filters may have so many times twice the size that this instance's may have.
+const CLASS_SLACK: u8 = 2;
 
 /// A filter shrinks when a quarter of the topics is left for which it would have grown.
 const SHRINK_AT: usize = 4;
@@ -109,6 +112,12 @@ impl Own {
         if class < self.filter.class() {
             self.resize(class);
         }
+    }
+
+    /// The largest class of others' filters that is taken: four times what is needed here, since others may be configured
+    /// for more topics.
+    pub fn class_limit(&self) -> u8 {
+        (self.class_max + CLASS_SLACK).min(CLASS_MAX)
     }
 
     /// How many topics there are.

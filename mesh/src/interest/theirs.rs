@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::{
     Summary, delta,
     delta::Delta,
-    filter::{CLASS_MIN, Filter},
+    filter::{CLASS_MAX, CLASS_MIN, Filter, Probe},
 };
 use crate::{
     identity::TopicId,
@@ -27,6 +27,7 @@ pub struct Theirs {
     version: u64,
     known: bool,
     topics: u32,
+    class_max: u8,
     /// Changes that came while the filter was not known, each the successor of the one before.
     kept: VecDeque<(u64, Vec<u8>)>,
     fetch: Option<Fetch>,
@@ -53,7 +54,13 @@ impl Default for Theirs {
 impl Theirs {
     /// Nothing is known.
     pub fn unknown() -> Self {
+        Self::up_to(CLASS_MAX)
+    }
+
+    /// Nothing is known, and a filter of more than 2^`class_max` blocks never will be: memory is not for others to decide.
+    pub fn up_to(class_max: u8) -> Self {
         Self {
+            class_max,
             filter: Filter::new(CLASS_MIN, 1),
             version: 0,
             known: false,
@@ -66,6 +73,16 @@ impl Theirs {
     /// Whether a topic may have subscribers there.
     pub fn may_contain(&self, topic: TopicId) -> bool {
         !self.known || self.filter.may_contain(topic)
+    }
+
+    /// Whether the topic of a probe may have subscribers there.
+    pub fn matches(&self, probe: &Probe) -> bool {
+        !self.known || self.filter.matches(probe)
+    }
+
+    /// Whether the topic of a probe was in what was known last, whether or not that is so still.
+    pub fn matched(&self, probe: &Probe) -> bool {
+        self.filter.matches(probe)
     }
 
     /// Takes the next change. If one before it is missing, nothing is known until compared.
@@ -96,6 +113,11 @@ impl Theirs {
         Ok(())
     }
 
+    /// Nothing is known any more.
+    pub fn forget(&mut self) {
+        *self = Self::up_to(self.class_max);
+    }
+
     /// Something may have been missed.
     pub fn mark_stale(&mut self) {
         self.known = false;
@@ -108,6 +130,10 @@ impl Theirs {
     /// there is a difference. Begins anew if a question was never answered.
     pub fn compare(&mut self, summary: &Summary) -> Option<Vec<u8>> {
         self.topics = summary.topics;
+        if summary.class > self.class_max {
+            self.mark_stale();
+            return None;
+        }
         let same_size = (summary.class, summary.bits) == (self.filter.class(), self.filter.bits());
         let same = same_size && summary.version == self.version && summary.root == self.filter.tree().root();
         if self.known && (same || summary.version < self.version) {
@@ -122,6 +148,10 @@ impl Theirs {
         let (summary, rest) = Summary::split(answer)?;
         // An answer to a question that was given up.
         let Some(mut fetch) = self.fetch.take() else { return Ok(None) };
+        if summary.class > self.class_max {
+            let (value, limit) = (summary.class.into(), self.class_max.into());
+            return Err(Malformed::TooLarge { what: "the class of a filter", value, limit });
+        }
         if (summary.class, summary.bits) != (self.filter.class(), self.filter.bits()) {
             return Ok(Some(self.begin(&summary)));
         }
@@ -153,6 +183,11 @@ impl Theirs {
         let question = self.encode(&fetch.asked);
         self.fetch = Some(fetch);
         Ok(Some(question))
+    }
+
+    /// Whether the filter is too large to be known here, so that everything is forwarded to its owner.
+    pub fn refuses(&self, summary: &Summary) -> bool {
+        summary.class > self.class_max
     }
 
     /// The version that is known.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 
-use crate::wire::Frame;
+use crate::wire::{Event, Frame};
 
 /// A batch is not made larger than this, unless by one large frame.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -31,8 +31,12 @@ pub struct Bounds {
 /// Frames that wait, and batches on their way.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    events: VecDeque<Bytes>,
+    /// Events as they will leave. All chunks but the last are full.
+    chunks: VecDeque<Chunk>,
+    events: usize,
     event_bytes: usize,
+    /// Bytes of the last chunk that left: the next one will be like it.
+    usual_bytes: usize,
     control: VecDeque<(Bytes, u64)>,
     sent: VecDeque<Sent>,
     last: u64,
@@ -42,11 +46,31 @@ pub struct Outgoing {
     dropped: u64,
 }
 
+/// Frames of events, one after the other.
+#[derive(Debug, Default)]
+struct Chunk {
+    frames: Vec<u8>,
+    count: usize,
+}
+
+/// What became of an event for the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It begins a batch or completes one, so [`Outgoing::due`] has changed.
+    Decisive,
+    /// It waits with others.
+    Queued,
+    /// There is no room: it is dropped and counted.
+    Dropped,
+}
+
 /// A batch that is not acknowledged yet.
 #[derive(Debug)]
 struct Sent {
     number: u64,
     frames: Bytes,
+    /// Events in it.
+    events: u64,
     /// The newest version of the interest that the batch announces, or 0.
     version: u64,
 }
@@ -54,18 +78,32 @@ struct Sent {
 // === impl Outgoing ===
 
 impl Outgoing {
-    /// Queues the frame of an event. `false` if there is no room: then it is dropped and counted.
-    pub fn push(&mut self, frame: Bytes, bounds: &Bounds) -> bool {
-        let fits = self.events.len() < bounds.queue_events
-            && self.event_bytes + frame.len() <= bounds.queue_bytes.max(frame.len());
-        if fits {
-            self.event_bytes += frame.len();
-            self.events.push_back(frame);
-        } else {
+    /// Queues an event, if there is room.
+    pub fn push(&mut self, event: &Event<'_>, bounds: &Bounds) -> Pushed {
+        self.append(event.frame_bytes(), |frames| event.encode(frames), bounds)
+    }
+
+    /// Appends a frame of so many bytes.
+    fn append(&mut self, bytes: usize, write: impl FnOnce(&mut Vec<u8>), bounds: &Bounds) -> Pushed {
+        let fits =
+            self.events < bounds.queue_events && self.event_bytes + bytes <= bounds.queue_bytes.max(bytes);
+        if !fits {
             self.unreported += 1;
             self.dropped += 1;
+            return Pushed::Dropped;
         }
-        fits
+        if self.chunks.back().is_none_or(|chunk| chunk.is_full(bounds)) {
+            let frames = Vec::with_capacity(bytes.max(self.usual_bytes));
+            self.chunks.push_back(Chunk { frames, count: 0 });
+        }
+        let is_first = self.chunks.len() == 1;
+        let chunk = self.chunks.back_mut().expect("there is one that is not full");
+        write(&mut chunk.frames);
+        chunk.count += 1;
+        self.events += 1;
+        self.event_bytes += bytes;
+        let decides = is_first && (chunk.count == 1 || chunk.is_full(bounds));
+        if decides { Pushed::Decisive } else { Pushed::Queued }
     }
 
     /// Queues a frame of the mesh's own, which goes before events. If it announces a change of the interest,
@@ -80,43 +118,61 @@ impl Outgoing {
 
     /// When the next batch may leave, if something waits and fewer than `window` batches are on their way.
     pub fn due(&self, window: usize, bounds: &Bounds) -> Option<Duration> {
-        let waits = !self.events.is_empty() || !self.control.is_empty();
+        let waits = self.events > 0 || self.unreported > 0 || !self.control.is_empty();
         if !waits || self.sent.len() >= window {
             return None;
         }
-        let full = self.events.len() >= bounds.batch_frames || self.event_bytes >= BATCH_BYTES;
+        let full = self.chunks.front().is_some_and(|chunk| chunk.is_full(bounds));
         let at_once = full || !self.control.is_empty();
         Some(self.left_at[0].filter(|_| !at_once).map_or(Duration::ZERO, |at| at + bounds.batch_delay))
     }
 
     /// Takes the next batch: its number and its frames.
     pub fn take(&mut self, now: Duration, bounds: &Bounds) -> (u64, Bytes) {
-        let mut frames = Vec::with_capacity(self.event_bytes.min(BATCH_BYTES) + 64);
-        let mut version = 0;
+        let (mut frames, mut version, mut count, mut events) = (Vec::new(), 0, 0, 0);
         if self.unreported > 0 {
             Frame::Dropped(std::mem::take(&mut self.unreported)).encode(&mut frames);
         }
-        let mut count = 0;
-        while let Some((frame, announced)) = self.control.pop_front() {
+        while count < bounds.batch_frames
+            && frames.len() < BATCH_BYTES
+            && let Some((frame, announced)) = self.control.pop_front()
+        {
             frames.extend_from_slice(&frame);
             version = announced.max(version);
             count += 1;
-            if count >= bounds.batch_frames || frames.len() >= BATCH_BYTES {
-                break;
-            }
         }
-        while count < bounds.batch_frames && frames.len() < BATCH_BYTES {
-            let Some(frame) = self.events.pop_front() else { break };
-            self.event_bytes -= frame.len();
-            frames.extend_from_slice(&frame);
-            count += 1;
+        let has_room = |chunk: &mut Chunk| {
+            count + chunk.count <= bounds.batch_frames && frames.len() + chunk.frames.len() <= 2 * BATCH_BYTES
+        };
+        if let Some(chunk) = self.chunks.pop_front_if(|chunk| frames.is_empty() || has_room(chunk)) {
+            self.events -= chunk.count;
+            events = chunk.count as u64;
+            self.event_bytes -= chunk.frames.len();
+            self.usual_bytes = chunk.frames.len().min(BATCH_BYTES);
+            if frames.is_empty() {
+                frames = chunk.frames;
+            } else {
+                frames.extend_from_slice(&chunk.frames);
+            }
         }
         self.last += 1;
         self.left_at.rotate_left(1);
         self.left_at[AT_ONCE - 1] = Some(now);
         let frames = Bytes::from(frames);
-        self.sent.push_back(Sent { number: self.last, frames: frames.clone(), version });
+        self.sent.push_back(Sent { number: self.last, frames: frames.clone(), events, version });
         (self.last, frames)
+    }
+
+    /// Events that the receiver has not acknowledged and, if the link ends now, may not get; with those that it has not been
+    /// told of yet.
+    pub fn outstanding(&self) -> u64 {
+        let on_their_way = self.sent.iter().map(|sent| sent.events).sum::<u64>();
+        self.events as u64 + on_their_way + self.unreported
+    }
+
+    /// Events that the receiver did not get and has to be told of with the next batch.
+    pub fn owe(&mut self, events: u64) {
+        self.unreported += events;
     }
 
     /// Everything up to `number` has been taken by the receiver. Returns the newest version of the interest that
@@ -148,7 +204,7 @@ impl Outgoing {
 
     /// Events that wait, and batches on their way.
     pub fn depth(&self) -> (usize, usize) {
-        (self.events.len(), self.sent.len())
+        (self.events, self.sent.len())
     }
 
     /// Bytes held for the receiver.
@@ -159,6 +215,14 @@ impl Outgoing {
     /// Events dropped so far, since the receiver did not keep up.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+}
+
+// === impl Chunk ===
+
+impl Chunk {
+    fn is_full(&self, bounds: &Bounds) -> bool {
+        self.count >= bounds.batch_frames || self.frames.len() >= BATCH_BYTES
     }
 }
 
@@ -178,20 +242,28 @@ mod tests {
         Bytes::copy_from_slice(&[n; 10])
     }
 
+    fn push(out: &mut Outgoing, n: u8) -> Pushed {
+        append(out, &frame(n), &BOUNDS)
+    }
+
+    fn append(out: &mut Outgoing, frame: &[u8], bounds: &Bounds) -> Pushed {
+        out.append(frame.len(), |frames| frames.extend_from_slice(frame), bounds)
+    }
+
     #[test]
     fn a_few_events_leave_at_once_and_a_burst_together() {
         let mut out = Outgoing::default();
         let at = Duration::from_secs(5);
         assert_eq!(out.due(8, &BOUNDS), None);
         for number in 1..=AT_ONCE as u64 {
-            out.push(frame(1), &BOUNDS);
+            assert_eq!(push(&mut out, 1), Pushed::Decisive);
             assert_eq!(out.due(8, &BOUNDS), Some(Duration::ZERO));
             assert_eq!(out.take(at, &BOUNDS), (number, frame(1)));
         }
-        out.push(frame(2), &BOUNDS);
+        assert_eq!(push(&mut out, 2), Pushed::Decisive);
         assert_eq!(out.due(8, &BOUNDS), Some(at + BOUNDS.batch_delay));
-        out.push(frame(3), &BOUNDS);
-        out.push(frame(4), &BOUNDS);
+        assert_eq!(push(&mut out, 3), Pushed::Queued);
+        assert_eq!(push(&mut out, 4), Pushed::Decisive, "a full batch is due at another time");
         assert_eq!(out.due(8, &BOUNDS), Some(Duration::ZERO), "a full batch does not wait");
         assert_eq!(out.take(at, &BOUNDS).1.len(), 30);
     }
@@ -199,7 +271,7 @@ mod tests {
     #[test]
     fn nothing_leaves_beyond_the_window() {
         let mut out = Outgoing::default();
-        out.push(frame(1), &BOUNDS);
+        push(&mut out, 1);
         out.take(Duration::ZERO, &BOUNDS);
         out.push_control(frame(2), 7, &BOUNDS);
         assert_eq!(out.due(1, &BOUNDS), None);
@@ -214,8 +286,9 @@ mod tests {
     #[test]
     fn what_is_dropped_is_told() {
         let mut out = Outgoing::default();
-        let pushed: Vec<_> = (0..6).map(|n| out.push(frame(n), &BOUNDS)).collect();
-        assert_eq!(pushed, [true, true, true, true, false, false]);
+        let pushed: Vec<_> = (0..6).map(|n| push(&mut out, n)).collect();
+        let (decisive, queued, dropped) = (Pushed::Decisive, Pushed::Queued, Pushed::Dropped);
+        assert_eq!(pushed, [decisive, queued, decisive, queued, dropped, dropped]);
         let (_, batch) = out.take(Duration::ZERO, &BOUNDS);
         let mut told = Vec::new();
         Frame::Dropped(2).encode(&mut told);
@@ -226,7 +299,25 @@ mod tests {
     #[test]
     fn a_frame_larger_than_the_queue_passes_alone() {
         let mut out = Outgoing::default();
-        assert!(out.push(Bytes::from(vec![0; 500]), &BOUNDS));
-        assert!(!out.push(frame(1), &BOUNDS));
+        assert_eq!(append(&mut out, &[0; 500], &BOUNDS), Pushed::Decisive);
+        assert_eq!(push(&mut out, 1), Pushed::Dropped);
+    }
+
+    #[test]
+    fn frames_of_the_mesh_go_before_events_and_a_batch_stays_small() {
+        let mut out = Outgoing::default();
+        let bounds = Bounds { queue_bytes: 10 * BATCH_BYTES, ..BOUNDS };
+        for n in 0..2 {
+            append(&mut out, &vec![n; BATCH_BYTES], &bounds);
+        }
+        out.push_control(frame(9), 1, &bounds);
+        let (_, batch) = out.take(Duration::ZERO, &bounds);
+        assert_eq!((batch.len(), batch[0], batch[10]), (BATCH_BYTES + 10, 9, 0));
+        for n in 0..2 {
+            out.push_control(vec![n; BATCH_BYTES].into(), 2, &bounds);
+        }
+        append(&mut out, &vec![3; BATCH_BYTES], &bounds);
+        let batches: Vec<_> = (0..3).map(|_| out.take(Duration::ZERO, &bounds).1.len()).collect();
+        assert_eq!(batches, [2 * BATCH_BYTES, 2 * BATCH_BYTES, 0]);
     }
 }

@@ -9,9 +9,9 @@ use super::{
 use crate::{
     Now,
     identity::{NodeId, Session},
-    interest::Summary,
-    link::Received,
-    wire::{Beat, Event, Frame, Mark, Message, frames},
+    interest::{Probe, Summary},
+    link::{Pushed, Received},
+    wire::{Beat, Event, Frame, Frames, Mark, Message, frames},
 };
 
 /// How an epoch of a peer's link fits to those before.
@@ -23,6 +23,15 @@ enum Followed {
     On,
     /// The peer had given this instance up, and begins anew.
     Anew,
+}
+
+/// Where an event went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// For how many peers it waits now.
+    pub queued: usize,
+    /// Whether [`Node::next_wake`] has changed by it: others after it go along with it.
+    pub decides: bool,
 }
 
 // === impl Node ===
@@ -44,6 +53,7 @@ impl Node {
             self.counters.strangers += 1;
             return;
         };
+        peer.bytes_in += body.len() as u64;
         if sender.answers != self.session {
             // It does not hear this instance, so what it says may have been said to an earlier run.
             peer.met = now.elapsed;
@@ -114,7 +124,7 @@ impl Node {
                 Ok(frames) => self.take_frames(now, id, mark, frames),
                 Err(error) => {
                     self.refuse(id, error.into());
-                    self.take_frames(now, id, mark, Vec::new());
+                    self.take_frames(now, id, mark, Frames::default());
                 }
             }
         }
@@ -147,20 +157,17 @@ impl Node {
         let (epoch, ack) = (peer.epoch, peer.ack());
         for (number, frames) in peer.out.range(0, u64::MAX, usize::MAX) {
             self.counters.batches_resent += 1;
-            self.send(now, id, &Message::Batch { ack, mark: Mark { epoch, number }, frames });
+            self.send(now, id, Message::Batch { ack, mark: Mark { epoch, number }, frames });
         }
     }
 
     /// Sends a message on a peer's link.
-    pub(super) fn send(&mut self, now: Now, id: NodeId, message: &Message) {
-        let Some(peer) = self.peers.get(&id) else { return };
+    pub(super) fn send(&mut self, now: Now, id: NodeId, message: Message) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(to) = peer.at.clone() else { return };
         let recipient = Recipient { id, answers: peer.answers(now, &self.settings) };
-        let mut body = Vec::with_capacity(match message {
-            Message::Batch { frames, .. } => frames.len() + 32,
-            _ => 128,
-        });
-        message.encode(&mut body);
+        let body = message.into_body();
+        peer.bytes_out += body.len() as u64;
         self.effects.push(Effect::Send { to, recipient, body });
     }
 
@@ -175,13 +182,10 @@ impl Node {
         at.and_then(|at| self.targets.get(at)).is_some_and(|target| target.up)
     }
 
-    fn take_frames(&mut self, now: Now, id: NodeId, mark: Mark, frames: Vec<Frame>) {
-        let mut events = Vec::new();
-        for frame in frames {
-            match frame {
-                Frame::Event(event) => events.push(event),
-                other => self.take_control(now, id, other),
-            }
+    fn take_frames(&mut self, now: Now, id: NodeId, mark: Mark, frames: Frames) {
+        let Frames { control, events } = frames;
+        for frame in control {
+            self.take_control(now, id, frame);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (taken, _) = peer.incoming.progress();
@@ -200,7 +204,6 @@ impl Node {
         match frame {
             Frame::Interest(delta) => self.take_interest(id, &delta),
             Frame::Facts(bytes) => self.take_facts(now, id, &bytes),
-            Frame::Members(addresses) => self.learn_members(now, &addresses),
             Frame::Dropped(count) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.lost_events += count;
@@ -208,7 +211,6 @@ impl Node {
                 self.counters.events_lost += count;
                 self.effects.push(Effect::Lost { from: id, count, why: Loss::Overflow });
             }
-            Frame::Event(_) => {}
         }
     }
 
@@ -229,11 +231,17 @@ impl Node {
         self.note_break(now, id, followed);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match Summary::decode(&beat.summary) {
-            Ok(summary) => peer.summary = Some(summary),
+            Ok(summary) if !peer.interest.refuses(&summary) => peer.summary = Some(summary),
+            Ok(summary) => {
+                peer.interest.compare(&summary);
+                self.refuse(id, Refusal::FilterTooLarge);
+            }
             Err(_) => return self.refuse(id, Refusal::State),
         }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.facts_differ = beat.facts != self.facts.root(now.unix_ms);
         self.compare(now, id);
+        self.compare_members(now, id, beat.members);
     }
 
     fn left(&mut self, now: Now, id: NodeId) {
@@ -253,7 +261,7 @@ impl Node {
             let (number, frames) = peer.out.take(now.elapsed, &self.settings.link);
             let (ack, mark) = (peer.ack(), Mark { epoch: peer.epoch, number });
             self.counters.batches_sent += 1;
-            self.send(now, id, &Message::Batch { ack, mark, frames });
+            self.send(now, id, Message::Batch { ack, mark, frames });
         }
     }
 
@@ -263,32 +271,18 @@ impl Node {
         if peer.incoming.ack_due(window).is_some_and(|due| due <= now.elapsed) {
             let (ack, mark) = (peer.ack(), Mark { epoch: peer.epoch, number: 0 });
             self.counters.acks_sent += 1;
-            self.send(now, id, &Message::Batch { ack, mark, frames: Bytes::new() });
+            self.send(now, id, Message::Batch { ack, mark, frames: Bytes::new() });
         }
     }
 
     fn send_due_beat(&mut self, now: Now, id: NodeId) {
         let facts = self.facts.root(now.unix_ms);
         let summary = self.interest.summary().encode();
+        let members = self.members_hash();
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.beat_at <= now.elapsed) else { return };
         peer.beat_at = now.elapsed + self.settings.heartbeat;
-        let gossips = peer.gossip_at <= now.elapsed;
-        if gossips {
-            peer.gossip_at = now.elapsed + self.settings.gossip;
-        }
-        let beat = Beat { ack: peer.ack(), last: peer.last(), summary: summary.into(), facts };
-        self.send(now, id, &Message::Beat(beat));
-        if gossips {
-            self.gossip_members(id);
-        }
-    }
-
-    fn gossip_members(&mut self, id: NodeId) {
-        let mut frame = Vec::new();
-        Frame::Members(self.members()).encode(&mut frame);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.out.push_control(frame.into(), 0, &self.settings.link);
-        }
+        let beat = Beat { ack: peer.ack(), last: peer.last(), summary: summary.into(), facts, members };
+        self.send(now, id, Message::Beat(beat));
     }
 
     /// Asks for what is missing on a link, and gives up what will not come.
@@ -317,45 +311,39 @@ impl Node {
         self.hand_out(now, id);
     }
 
-    /// Queues an event for a peer. Callers schedule it.
-    pub(super) fn queue(peer: &mut Peer, frame: Bytes, settings: &super::Settings) -> bool {
-        let queued = peer.out.push(frame, &settings.link);
-        peer.events_out += u64::from(queued);
-        queued
-    }
-
     /// Publishes an event to every peer that may have subscribers of its topic, and, if it has a name, to those that keep
-    /// it. Returns for how many it waits now.
-    pub fn publish(&mut self, event: &Event) -> usize {
+    /// it.
+    pub fn publish(&mut self, event: &Event<'_>) -> Published {
         let keepers = if event.name.is_some() { self.keepers(event.topic) } else { Vec::new() };
-        let mut frames = [None, None];
-        let mut queued = 0;
-        let mut due = Vec::new();
+        let unnamed = Event { name: None, ..*event };
+        let probe = Probe::new(event.topic, self.interest.filter().bits());
+        let (mut queued, mut due) = (0, Vec::new());
         for (id, peer) in &mut self.peers {
-            let keeps = keepers.contains(id);
-            if !peer.live || !(keeps || peer.interest.may_contain(event.topic)) {
+            if !peer.live {
+                peer.missed += u64::from(!peer.left && peer.interest.matched(&probe));
                 continue;
             }
-            let frame = frames[usize::from(keeps)].get_or_insert_with(|| {
-                let mut frame = Vec::new();
-                event.encode(keeps, &mut frame);
-                Bytes::from(frame)
-            });
-            let was_idle = peer.out.depth().0 == 0;
-            if Self::queue(peer, frame.clone(), &self.settings) {
-                queued += 1;
-                self.counters.events_queued += 1;
-            } else {
-                self.counters.events_dropped += 1;
+            let keeps = keepers.contains(id);
+            if !keeps && !peer.interest.matches(&probe) {
+                continue;
             }
-            if was_idle {
+            let pushed = peer.out.push(if keeps { event } else { &unnamed }, &self.settings.link);
+            if pushed == Pushed::Dropped {
+                self.counters.events_dropped += 1;
+            } else {
+                peer.events_out += 1;
+                queued += 1;
+            }
+            if pushed == Pushed::Decisive {
                 due.push(*id);
             }
         }
+        self.counters.events_queued += queued as u64;
+        let decides = !due.is_empty();
         for id in due {
             self.schedule(id);
         }
-        queued
+        Published { queued, decides }
     }
 }
 

@@ -39,7 +39,10 @@ impl Node {
         let Some(target) = self.targets.get_mut(at).filter(|target| target.idle.is_none()) else { return };
         target.up = true;
         target.hello_at = now.elapsed;
-        self.targets_due = now.elapsed;
+        if target.is_stranger() {
+            self.strangers.insert(at.clone());
+            self.targets_due = now.elapsed;
+        }
         if let Some(id) = target.id {
             self.choose_link(now, id);
             if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.at.as_ref() == Some(at)) {
@@ -56,6 +59,7 @@ impl Node {
     pub fn link_down(&mut self, now: Now, at: &Address) {
         let Some(target) = self.targets.get_mut(at) else { return };
         target.up = false;
+        self.strangers.remove(at);
         if let Some(id) = target.id {
             self.choose_link(now, id);
             self.schedule(id);
@@ -66,7 +70,7 @@ impl Node {
     pub fn leave(&mut self, now: Now) {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
-            self.send(now, id, &Message::Leave);
+            self.send(now, id, Message::Leave);
         }
     }
 
@@ -79,11 +83,11 @@ impl Node {
         if let Some(why) = refusal {
             return self.refuse(sender.id, why);
         }
-        let peer = self.peers.entry(sender.id).or_insert_with(|| Peer {
-            interest: Theirs::unknown(),
-            gossip_at: now.elapsed,
-            ..Peer::default()
-        });
+        let class_max = self.interest.class_limit();
+        let peer = self
+            .peers
+            .entry(sender.id)
+            .or_insert_with(|| Peer { interest: Theirs::up_to(class_max), ..Peer::default() });
         let is_heard = !peer.answers(now, &self.settings).is_none();
         let is_over = peer.left && sender.session == peer.session;
         if is_over || is_heard && sender.session < peer.session {
@@ -101,8 +105,15 @@ impl Node {
         }
         peer.met = now.elapsed;
         peer.name = hello.name;
-        peer.addresses = hello.addresses;
         peer.reaches_us_at = Some(hello.dialled);
+        let before = std::mem::replace(&mut peer.addresses, hello.addresses);
+        if before != peer.addresses {
+            self.members.advertises(sender.id, &before, &peer.addresses);
+            if peer.live {
+                self.members.parted(sender.id, before.first());
+                self.members.joined(sender.id, peer.addresses.first());
+            }
+        }
         if sender.answers != self.session {
             // It waits for this instance's hello.
             peer.hellos = 0;
@@ -125,18 +136,26 @@ impl Node {
 
     /// Says hello to addresses of which it is not known who is there, and forgets who has long been gone.
     pub(super) fn greet_targets(&mut self, now: Now) {
-        let due = |target: &Target| target.is_stranger() && target.hello_at <= now.elapsed;
-        let strangers: Vec<_> =
-            self.targets.iter().filter(|(_, t)| due(t)).map(|(address, _)| address.clone()).collect();
-        for address in strangers {
-            self.send_hello(&address, Recipient::default(), None);
-            if let Some(target) = self.targets.get_mut(&address) {
+        let mut next = Duration::MAX;
+        for address in std::mem::take(&mut self.strangers) {
+            let Some(target) = self.targets.get_mut(&address).filter(|target| target.is_stranger()) else {
+                continue;
+            };
+            let is_due = target.hello_at <= now.elapsed;
+            if is_due {
                 target.hello_at = now.elapsed + self.settings.heartbeat.min(Duration::from_millis(500));
             }
+            next = next.min(target.hello_at);
+            if is_due {
+                self.send_hello(&address, Recipient::default(), None);
+            }
+            self.strangers.insert(address);
         }
-        self.forget(now);
-        let next = self.targets.values().filter(|t| t.is_stranger()).map(|t| t.hello_at).min();
-        self.targets_due = next.unwrap_or(Duration::MAX).min(now.elapsed + self.settings.peer_timeout);
+        if self.forget_at <= now.elapsed {
+            self.forget_at = now.elapsed + self.settings.peer_timeout;
+            self.forget(now);
+        }
+        self.targets_due = next.min(self.forget_at);
     }
 
     /// Says hello to a known instance.
@@ -158,37 +177,25 @@ impl Node {
         peer.heard = None;
         peer.hellos = 0;
         peer.hello_at = now.elapsed;
+        // What it may miss is counted by the interest that was known last.
+        peer.missed = peer.out.outstanding();
         peer.begin_outgoing(epoch);
-        peer.interest = Theirs::unknown();
+        peer.interest.mark_stale();
         peer.summary = None;
         peer.asking = super::peer::Asking::default();
         self.live -= 1;
         self.rosters.left(id, now.unix_ms);
+        self.members.parted(id, peer.addresses.first());
         let name = peer.name.clone();
         self.pending.retain(|_, pending| pending.id != id);
         self.effects.push(Effect::PeerDown { id, name, why });
-        for (address, target) in self.targets.iter_mut().filter(|(_, target)| target.id == Some(id)) {
+        for address in &peer.dialled {
+            let Some(target) = self.targets.get_mut(address) else { continue };
             target.since = now.elapsed;
             if target.idle.take().is_some() {
                 self.effects.push(Effect::Dial(address.clone()));
             }
         }
-    }
-
-    /// Another instance says where others are.
-    pub(super) fn learn_members(&mut self, now: Now, addresses: &[Address]) {
-        for address in addresses {
-            let known = self.peers.values().any(|peer| peer.addresses.contains(address));
-            if !known && !self.settings.addresses.contains(address) {
-                self.learn(now, address, false);
-            }
-        }
-    }
-
-    /// Where live peers are.
-    pub(super) fn members(&self) -> Vec<Address> {
-        let live = self.peers.values().filter(|peer| peer.live);
-        live.filter_map(|peer| peer.addresses.first().or(peer.at.as_ref()).cloned()).collect()
     }
 
     fn refuses(&self, sender: Sender, hello: &Hello) -> Option<Refusal> {
@@ -210,12 +217,13 @@ impl Node {
         if let Some(target) = self.targets.get_mut(dialled).filter(|target| target.idle.is_none()) {
             target.idle = Some(Idle::Own);
             target.up = false;
+            self.strangers.remove(dialled);
             self.effects.push(Effect::HangUp(dialled.clone()));
         }
     }
 
     /// Dials an address that is new.
-    fn learn(&mut self, now: Now, address: &Address, discovered: bool) {
+    pub(super) fn learn(&mut self, now: Now, address: &Address, discovered: bool) {
         if let Some(target) = self.targets.get_mut(address) {
             target.discovered |= discovered;
             return;
@@ -234,20 +242,30 @@ impl Node {
     fn locate(&mut self, now: Now, id: NodeId, reached: Option<&Address>) {
         let Some(peer) = self.peers.get(&id) else { return };
         let advertised = peer.addresses.clone();
-        let mut found = self.targets.values().any(|target| target.id == Some(id));
+        let mut found = !peer.dialled.is_empty();
         for address in reached.into_iter().chain(&advertised) {
-            if let Some(target) = self.targets.get_mut(address) {
-                target.id = Some(id);
-                found = true;
-            }
+            found |= self.leads_to(address, id);
         }
         if let (false, Some(address)) = (found, advertised.first()) {
             self.learn(now, address, false);
-            if let Some(target) = self.targets.get_mut(address) {
-                target.id = Some(id);
-            }
+            self.leads_to(address, id);
         }
         self.choose_link(now, id);
+    }
+
+    /// Notes who is at an address, if it is dialled. Returns whether it is.
+    fn leads_to(&mut self, address: &Address, id: NodeId) -> bool {
+        let Some(target) = self.targets.get_mut(address) else { return false };
+        self.strangers.remove(address);
+        if let Some(other) = target.id.replace(id).filter(|other| *other != id)
+            && let Some(other) = self.peers.get_mut(&other)
+        {
+            other.dialled.retain(|dialled| dialled != address);
+        }
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.dialled.contains(address)) {
+            peer.dialled.push(address.clone());
+        }
+        true
     }
 
     /// Uses the link that is used already, if it is up, or another one that is; and hangs up the others.
@@ -255,17 +273,15 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let is_up = |address: &Address| self.targets.get(address).is_some_and(|target| target.up);
         if !peer.at.as_ref().is_some_and(is_up) {
-            let mut ups = self.targets.iter().filter(|(_, target)| target.id == Some(id) && target.up);
-            match ups.next() {
-                Some((address, _)) => peer.at = Some(address.clone()),
+            match peer.dialled.iter().find(|address| is_up(address)) {
+                Some(address) => peer.at = Some(address.clone()),
                 None => return,
             }
         }
-        let at = peer.at.clone();
-        let others = self.targets.iter_mut().filter(|(address, target)| {
-            target.id == Some(id) && target.idle.is_none() && Some(*address) != at.as_ref()
-        });
-        for (address, target) in others {
+        for address in peer.dialled.iter().filter(|address| Some(*address) != peer.at.as_ref()) {
+            let Some(target) = self.targets.get_mut(address).filter(|target| target.idle.is_none()) else {
+                continue;
+            };
             target.idle = Some(Idle::Alias);
             target.up = false;
             self.effects.push(Effect::HangUp(address.clone()));
@@ -282,7 +298,8 @@ impl Node {
         }
         peer.live = true;
         peer.beat_at = now.elapsed;
-        peer.gossip_at = now.elapsed;
+        peer.out.owe(std::mem::take(&mut peer.missed));
+        self.members.joined(id, peer.addresses.first());
         // It may have heard this instance all the time, and know an interest of before. Once it follows the link into
         // its new epoch it forwards everything, until it has compared.
         (peer.knows, peer.knows_from) = (0, self.interest.version());
@@ -294,8 +311,7 @@ impl Node {
 
     fn send_hello(&mut self, to: &Address, recipient: Recipient, reached: Option<Address>) {
         let hello = Hello::new(&self.settings.name, &self.settings.addresses, to.clone(), reached);
-        let mut body = Vec::new();
-        Message::Hello(hello).encode(&mut body);
+        let body = Message::Hello(hello).into_body();
         self.effects.push(Effect::Send { to: to.clone(), recipient, body });
     }
 
@@ -304,20 +320,30 @@ impl Node {
         let after = self.settings.forget_after;
         self.peers.retain(|id, peer| {
             let keep = peer.live || now.elapsed < peer.met + after;
-            if let (false, Some(timer)) = (keep, peer.timer) {
-                self.timers.remove(&(timer, *id));
+            if !keep {
+                self.members.advertises(*id, &peer.addresses, &[]);
+                if let Some(timer) = peer.timer {
+                    self.timers.remove(&(timer, *id));
+                }
             }
             keep
         });
-        let (peers, effects) = (&self.peers, &mut self.effects);
+        let (peers, effects, strangers) = (&mut self.peers, &mut self.effects, &mut self.strangers);
         self.targets.retain(|address, target| {
             let live = target.id.and_then(|id| peers.get(&id)).is_some_and(|peer| peer.live);
             let keep = target.discovered || live || now.elapsed < target.since + after;
             if !keep && target.idle.is_none() {
                 effects.push(Effect::HangUp(address.clone()));
             }
-            if target.id.is_some_and(|id| !peers.contains_key(&id)) {
-                target.id = None;
+            match target.id.and_then(|id| peers.get_mut(&id)) {
+                Some(peer) if !keep => peer.dialled.retain(|dialled| dialled != address),
+                Some(_) => {}
+                None => target.id = None,
+            }
+            if !keep {
+                strangers.remove(address);
+            } else if target.is_stranger() {
+                strangers.insert(address.clone());
             }
             keep
         });

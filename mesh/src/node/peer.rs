@@ -25,6 +25,8 @@ pub(super) struct Peer {
     /// Its present run, as far as it is heard.
     pub(super) session: Session,
     pub(super) addresses: Vec<Address>,
+    /// Addresses that are dialled and lead to it.
+    pub(super) dialled: Vec<Address>,
     /// The link that is used.
     pub(super) at: Option<Address>,
     /// The address under which it reaches this instance.
@@ -34,12 +36,13 @@ pub(super) struct Peer {
     /// When it last answered this instance's session.
     pub(super) heard: Option<Duration>,
     pub(super) live: bool,
+    /// Events that it may have missed since it was taken for gone, to be told when it is back in the same run.
+    pub(super) missed: u64,
     /// It said that this run of it ends; what comes of it later is late.
     pub(super) left: bool,
     pub(super) hello_at: Duration,
     pub(super) hellos: u32,
     pub(super) beat_at: Duration,
-    pub(super) gossip_at: Duration,
     pub(super) epoch: u32,
     pub(super) out: Outgoing,
     pub(super) in_epoch: u32,
@@ -61,6 +64,8 @@ pub(super) struct Peer {
     pub(super) lost_batches: u64,
     pub(super) events_in: u64,
     pub(super) events_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
 }
 
 /// What is being fetched from a peer, once at a time. Ranges are asked for again while an answer may be lost.
@@ -88,12 +93,13 @@ impl Peer {
     pub(super) fn begin(&mut self, session: Session, epoch: u32, now: Now) {
         self.session = session;
         self.heard = None;
+        self.missed = 0;
         self.left = false;
         self.hellos = 0;
         self.hello_at = now.elapsed;
         self.begin_incoming(0);
         self.begin_outgoing(epoch);
-        self.interest = Theirs::unknown();
+        self.interest.forget();
         self.summary = None;
         self.asking = Asking::default();
     }

@@ -5,8 +5,7 @@ use bytes::Bytes;
 use super::{Effect, Node, Recipient, Refusal, Sender};
 use crate::{
     Now,
-    identity::{NodeId, Session},
-    interest::Theirs,
+    identity::{Address, NodeId, Session},
     wire::{Answer, Mark, RANGE_BYTES_MAX, Request},
 };
 
@@ -29,6 +28,7 @@ enum What {
     Range(Mark),
     Interest,
     Facts,
+    Members,
     Application,
 }
 
@@ -119,6 +119,7 @@ impl Node {
             (What::Range(from), Answer::Range(batches)) => self.take_range(now, pending.id, from, batches),
             (What::Interest, Answer::Interest(bytes)) => self.take_interest_answer(now, pending.id, &bytes),
             (What::Facts, Answer::Facts(bytes)) => self.take_facts_answer(now, pending.id, &bytes),
+            (What::Members, Answer::Members(addresses)) => self.take_members(now, pending.id, &addresses),
             (What::Application, answer) => {
                 let answer = match answer {
                     Answer::Application(body) => Ok(body.into()),
@@ -158,6 +159,11 @@ impl Node {
         }
     }
 
+    /// Asks a peer where others are.
+    pub(super) fn ask_members(&mut self, now: Now, id: NodeId, after: Option<Address>) {
+        self.request_of(now, id, What::Members, &Request::Members(after));
+    }
+
     /// Applies a change of a peer's interest.
     pub(super) fn take_interest(&mut self, id: NodeId, delta: &[u8]) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -184,6 +190,7 @@ impl Node {
                 .answer(question, STATE_BYTES_MAX, now.unix_ms)
                 .ok()
                 .map(|bytes| Answer::Facts(bytes.into())),
+            Request::Members(after) => Some(Answer::Members(self.members_after(after.as_ref()))),
             Request::Application(_) => None,
         };
         answer.unwrap_or_else(|| {
@@ -216,7 +223,7 @@ impl Node {
                 self.request_of(now, id, What::Interest, &Request::Interest(question.into()));
             }
             Err(_) => {
-                peer.interest = Theirs::unknown();
+                peer.interest.forget();
                 self.refuse(id, Refusal::State);
             }
         }
@@ -261,7 +268,7 @@ impl super::peer::Asking {
         match what {
             What::Interest => self.interest = false,
             What::Facts => self.facts = false,
-            What::Range(_) | What::Application => {}
+            What::Range(_) | What::Members | What::Application => {}
         }
     }
 }

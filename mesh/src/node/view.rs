@@ -69,6 +69,8 @@ pub struct PeerView {
     pub dropped: u64,
     /// Events sent to it, and received from it.
     pub events: (u64, u64),
+    /// Bytes of messages sent to it, and received from it, without envelope; questions and answers are not counted.
+    pub traffic: (u64, u64),
     /// Events and batches from it that will not come.
     pub lost: (u64, u64),
     /// Batches from it that are not taken yet.
@@ -106,6 +108,7 @@ impl Node {
                 bytes: peer.out.bytes(),
                 dropped: peer.out.dropped(),
                 events: (peer.events_out, peer.events_in),
+                traffic: (peer.bytes_out, peer.bytes_in),
                 lost: (peer.lost_events, peer.lost_batches),
                 lag: known.saturating_sub(taken),
                 knows: peer.knows,

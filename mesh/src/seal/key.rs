@@ -154,22 +154,20 @@ impl KeyType for KeyBytes {
 // === impl MessageKey ===
 
 impl MessageKey {
-    /// Seals what follows the head, in place, and appends the tag.
-    pub(super) fn seal(&self, number: u64, head: usize, message: &mut Vec<u8>) {
-        let (head, body) = message.split_at_mut(head);
+    /// Seals what lies between the head and the room for the tag, in place.
+    pub(super) fn seal(&self, number: u64, head: usize, message: &mut [u8]) {
+        let (head, rest) = message.split_at_mut(head);
+        let (body, room) = rest.split_at_mut(rest.len() - TAG_BYTES);
         let sealed = self.0.seal_in_place_separate_tag(nonce(number), Aad::from(&*head), body);
         let tag = sealed.expect("a message is far shorter than AES-GCM allows");
-        message.extend_from_slice(tag.as_ref());
+        room.copy_from_slice(tag.as_ref());
     }
 
-    /// Opens what follows the head, in place, and takes the tag off.
-    pub(super) fn open(&self, number: u64, head: usize, message: &mut Vec<u8>) -> Result<(), Refused> {
+    /// Opens what follows the head, in place. Returns how long it is without the tag.
+    pub(super) fn open(&self, number: u64, head: usize, message: &mut [u8]) -> Result<usize, Refused> {
         let (head, body) = message.split_at_mut(head);
-        let opened =
-            self.0.open_in_place(nonce(number), Aad::from(&*head), body).map_err(|_| Refused::Forged)?;
-        let len = head.len() + opened.len();
-        message.truncate(len);
-        Ok(())
+        let opened = self.0.open_in_place(nonce(number), Aad::from(&*head), body);
+        opened.map(|body| body.len()).map_err(|_| Refused::Forged)
     }
 }
 

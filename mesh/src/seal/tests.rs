@@ -22,7 +22,7 @@ fn seal(sealer: &mut Sealer) -> Vec<u8> {
 
 fn open(opener: &mut Opener, message: &[u8]) -> Result<(Head, Vec<u8>), Refused> {
     let mut message = message.to_vec();
-    opener.open(Channel::Link, &mut message).map(|head| (head, message))
+    opener.open(Channel::Link, &mut message).map(|(head, body)| (head, message[body].to_vec()))
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeSet, BinaryHeap},
     time::Duration,
 };
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 
 use super::{REQUEST_TIMEOUT, Random, address};
 use crate::{
@@ -68,7 +69,7 @@ pub(super) struct Network {
     next: u64,
     /// When each instance will have sent and received what it has to.
     busy_until: Vec<(Duration, Duration)>,
-    links: BTreeMap<(usize, usize), Link>,
+    links: HashMap<(usize, usize), Link>,
     blocked: BTreeSet<(usize, usize)>,
 }
 
@@ -129,7 +130,7 @@ impl Network {
             queue: BinaryHeap::new(),
             next: 0,
             busy_until: vec![(Duration::ZERO, Duration::ZERO); instances],
-            links: BTreeMap::new(),
+            links: HashMap::new(),
             blocked: BTreeSet::new(),
         }
     }
@@ -181,8 +182,10 @@ impl Network {
     /// All connections of an instance break, and its own links are no more.
     pub(super) fn crashed(&mut self, now: Duration, index: usize) {
         self.links.retain(|(from, _), _| *from != index);
-        let broken: Vec<_> = self.links.iter().filter(|((_, to), link)| *to == index && link.up).collect();
-        let broken: Vec<_> = broken.into_iter().map(|((from, to), _)| (*from, *to)).collect();
+        let broken = self.links.iter().filter(|((_, to), link)| *to == index && link.up);
+        let mut broken: Vec<_> = broken.map(|(ends, _)| *ends).collect();
+        // The same order in every run.
+        broken.sort_unstable();
         for (from, to) in broken {
             self.links.insert((from, to), Link::default());
             self.at(now + self.faults.delay, Action::Broken { from, to });

@@ -85,6 +85,12 @@ impl Oracle {
         violations
     }
 
+    /// How many events came to an instance.
+    #[cfg(test)]
+    pub(super) fn arrived_at(&self, instance: usize) -> u64 {
+        self.events.values().filter(|watched| watched.arrived.contains_key(&instance)).count() as u64
+    }
+
     pub(super) fn wasted(&self) -> u64 {
         self.wasted
     }

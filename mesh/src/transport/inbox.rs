@@ -8,7 +8,7 @@ use nng::{
 };
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError, gate::Gate};
+use super::{Event, MESSAGE_BYTES_MAX, Message, Shared, TransportError, gate::Gate};
 use crate::identity::Address;
 
 /// NNG's largest receive queue, in messages.
@@ -66,12 +66,12 @@ impl Drop for Inbox {
 /// there is room.
 fn receive(aio: &Aio, result: AioResult, receiver: &Receiver, shared: &Shared) {
     let message = match result {
-        AioResult::Recv(Ok(message)) => message.as_slice().to_vec(),
+        AioResult::Recv(Ok(message)) => Message::from(message),
         AioResult::Recv(Err(nng::Error::Closed | nng::Error::Canceled)) => return,
         _ => return receiver.again(aio),
     };
     shared.counts.received.fetch_add(1, Ordering::Relaxed);
-    shared.counts.received_bytes.fetch_add(message.len() as u64, Ordering::Relaxed);
+    shared.counts.received_bytes.fetch_add(message.as_ref().len() as u64, Ordering::Relaxed);
     match shared.events.try_send(Event::Message(message)) {
         Ok(()) => receiver.again(aio),
         Err(TrySendError::Full(event)) => {

@@ -9,11 +9,11 @@ use std::{
 };
 
 use nng::{
-    DialerBuilder, Message, PipeEvent, Protocol, Socket,
+    DialerBuilder, PipeEvent, Protocol, Socket,
     options::{Options as _, ReconnectMaxTime, ReconnectMinTime, SendBufferSize, transport::tcp::NoDelay},
 };
 
-use super::{Shared, TransportError, requests::Requests};
+use super::{Message, Shared, TransportError, requests::Requests};
 use crate::identity::Address;
 
 /// Messages that wait in NNG: more than are ever on their way, so it does not drop.
@@ -55,8 +55,8 @@ impl Link {
     }
 
     /// Sends without waiting.
-    pub(super) fn send(&self, message: &[u8]) -> bool {
-        self.socket.try_send(Message::from(message)).is_ok()
+    pub(super) fn send(&self, message: Message) -> bool {
+        self.socket.try_send(message.into_nng()).is_ok()
     }
 
     /// Asks. `false` if too many questions wait.

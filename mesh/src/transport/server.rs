@@ -1,12 +1,16 @@
 //! Answering others.
 
-use std::sync::{Arc, OnceLock, atomic::Ordering};
+use std::{
+    sync::{Arc, OnceLock, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use nng::{
     Aio, AioResult, Context, Message, Protocol, Socket,
     options::{Options as _, RecvMaxSize},
 };
-use tokio::sync::mpsc::error::TrySendError;
+use parking_lot::Mutex;
+use tokio::{sync::mpsc::error::TrySendError, task::JoinHandle};
 
 use super::{Event, MESSAGE_BYTES_MAX, Shared, TransportError, gate::Gate};
 
@@ -17,6 +21,7 @@ const AT_ONCE: usize = 8;
 pub(super) struct Server {
     socket: Socket,
     workers: Vec<Arc<Worker>>,
+    reminder: JoinHandle<()>,
 }
 
 struct Worker {
@@ -24,11 +29,22 @@ struct Worker {
     /// Made after the worker, which its callback needs.
     aio: OnceLock<Aio>,
     gate: Gate,
+    turn: Mutex<Turn>,
 }
 
-/// The right to answer a question. Dropped, the question stays without an answer.
+/// The question that a worker is at.
+#[derive(Default)]
+struct Turn {
+    number: u64,
+    /// When its ticket was given out, until that is used.
+    given: Option<Instant>,
+}
+
+/// The right to answer a question. Dropped, the question stays without an answer; and so it does if the ticket is kept for
+/// longer than an answer may take, since the worker is needed for others then.
 pub struct Ticket {
-    worker: Option<Arc<Worker>>,
+    worker: Arc<Worker>,
+    number: u64,
 }
 
 // === impl Server ===
@@ -50,12 +66,15 @@ impl Server {
         for worker in &workers {
             worker.next();
         }
-        Ok(Self { socket, workers })
+        let weak = workers.iter().map(Arc::downgrade).collect();
+        let reminder = shared.runtime.spawn(remind(weak, shared.clone()));
+        Ok(Self { socket, workers, reminder })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.reminder.abort();
         for worker in &self.workers {
             worker.gate.shut();
             worker.aio().cancel();
@@ -70,7 +89,8 @@ impl Drop for Server {
 impl Worker {
     fn start(socket: &Socket, shared: &Shared) -> nng::Result<Arc<Self>> {
         let context = Context::new(socket)?;
-        let worker = Arc::new(Self { context, aio: OnceLock::new(), gate: Gate::default() });
+        let worker =
+            Arc::new(Self { context, aio: OnceLock::new(), gate: Gate::default(), turn: Mutex::default() });
         let (weak, shared) = (Arc::downgrade(&worker), shared.clone());
         let aio = Aio::new(move |_, result| {
             if let Some(worker) = weak.upgrade() {
@@ -92,12 +112,31 @@ impl Worker {
         });
     }
 
+    fn ticket(self: Arc<Self>) -> Ticket {
+        let mut turn = self.turn.lock();
+        turn.number += 1;
+        turn.given = Some(Instant::now());
+        let number = turn.number;
+        drop(turn);
+        Ticket { worker: self, number }
+    }
+
+    /// Ends a turn whose ticket is still good. Returns whether it was.
+    fn end_turn(&self, is_it: impl FnOnce(&Turn, Instant) -> bool) -> bool {
+        let mut turn = self.turn.lock();
+        let ends = turn.given.is_some_and(|given| is_it(&turn, given));
+        if ends {
+            turn.given = None;
+        }
+        ends
+    }
+
     /// Runs on a thread of NNG's.
     fn proceed(self: Arc<Self>, result: AioResult, shared: &Shared) {
         match result {
             AioResult::Recv(Ok(message)) => {
                 let message = message.as_slice().to_vec();
-                let ticket = Ticket { worker: Some(self) };
+                let ticket = self.ticket();
                 // Without room the ticket is dropped, and whoever asked asks again.
                 if let Err(TrySendError::Full(_)) = shared.events.try_send(Event::Request { message, ticket })
                 {
@@ -115,8 +154,9 @@ impl Worker {
 
 impl Ticket {
     /// Answers.
-    pub fn reply(mut self, message: &[u8]) {
-        if let Some(worker) = self.worker.take() {
+    pub fn reply(self, message: &[u8]) {
+        let worker = &self.worker;
+        if worker.end_turn(|turn, _| turn.number == self.number) {
             worker.gate.begin(|| {
                 let _ = worker.context.send(worker.aio(), Message::from(message));
             });
@@ -126,8 +166,22 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            worker.next();
+        if self.worker.end_turn(|turn, _| turn.number == self.number) {
+            self.worker.next();
+        }
+    }
+}
+
+/// Takes back tickets that have been kept for so long that nobody waits for their answers any more.
+async fn remind(workers: Vec<Weak<Worker>>, shared: Shared) {
+    let limit = shared.settings.request_timeout.max(Duration::from_millis(1));
+    loop {
+        tokio::time::sleep(limit / 4).await;
+        for worker in workers.iter().filter_map(Weak::upgrade) {
+            if worker.end_turn(|_, given| given.elapsed() >= limit) {
+                shared.counts.requests_unanswered.fetch_add(1, Ordering::Relaxed);
+                worker.next();
+            }
         }
     }
 }

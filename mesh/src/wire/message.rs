@@ -53,6 +53,8 @@ pub struct Beat {
     pub summary: Bytes,
     /// The root over the facts that the sender holds.
     pub facts: u64,
+    /// The hash over the addresses of the instances that it knows to be live, itself among them.
+    pub members: u64,
 }
 
 /// One message.
@@ -74,6 +76,13 @@ pub enum Message {
     Beat(Beat),
     /// The sender ends on purpose.
     Leave,
+}
+
+/// The body of a message in two parts, so that frames are copied only when the message is sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    head: Vec<u8>,
+    frames: Bytes,
 }
 
 // === impl Hello ===
@@ -112,8 +121,16 @@ impl Mark {
 // === impl Message ===
 
 impl Message {
-    /// Writes the body.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Its body.
+    pub fn into_body(self) -> Body {
+        let mut head = Vec::with_capacity(128);
+        self.encode_head(&mut head);
+        let frames = if let Self::Batch { frames, .. } = self { frames } else { Bytes::new() };
+        Body { head, frames }
+    }
+
+    /// Writes everything but the frames of a batch.
+    fn encode_head(&self, out: &mut Vec<u8>) {
         match self {
             Self::Hello(hello) => {
                 out.extend_from_slice(&[HELLO, hello.versions.0, hello.versions.1]);
@@ -123,11 +140,10 @@ impl Message {
                 put_text(hello.dialled.as_str(), out);
                 put_text(hello.reached.as_ref().map_or("", Address::as_str), out);
             }
-            Self::Batch { ack, mark, frames } => {
+            Self::Batch { ack, mark, .. } => {
                 out.push(BATCH);
                 ack.encode(out);
                 mark.encode(out);
-                out.extend_from_slice(frames);
             }
             Self::Beat(beat) => {
                 out.push(BEAT);
@@ -135,6 +151,7 @@ impl Message {
                 beat.last.encode(out);
                 put_block(&beat.summary, out);
                 out.extend_from_slice(&beat.facts.to_le_bytes());
+                out.extend_from_slice(&beat.members.to_le_bytes());
             }
             Self::Leave => out.push(LEAVE),
         }
@@ -154,12 +171,37 @@ impl Message {
                 last: Mark::decode(&mut reader)?,
                 summary: body.slice_ref(reader.block(SUMMARY_BYTES_MAX, "a summary")?),
                 facts: reader.u64("a root of facts")?,
+                members: reader.u64("a hash of members")?,
             }),
             LEAVE => Self::Leave,
             kind => return Err(Malformed::Unknown { what: "a message", kind }),
         };
         reader.end()?;
         Ok(message)
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// What follows each other.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.head, &self.frames]
+    }
+
+    /// Bytes of both.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.frames.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both in one.
+    pub fn to_bytes(&self) -> Bytes {
+        self.parts().concat().into()
     }
 }
 
@@ -210,8 +252,11 @@ mod tests {
                 mark,
                 frames
             }),
-            (any_mark(), any_mark(), bytes, any::<u64>())
-                .prop_map(|(ack, last, summary, facts)| Message::Beat(Beat { ack, last, summary, facts })),
+            (any_mark(), any_mark(), bytes, any::<u64>(), any::<u64>()).prop_map(
+                |(ack, last, summary, facts, members)| {
+                    Message::Beat(Beat { ack, last, summary, facts, members })
+                }
+            ),
             Just(Message::Leave),
         ]
     }
@@ -219,9 +264,7 @@ mod tests {
     proptest! {
         #[test]
         fn messages_round_trip(message in any_message()) {
-            let mut body = Vec::new();
-            message.encode(&mut body);
-            prop_assert_eq!(Message::decode(&Bytes::from(body)), Ok(message));
+            prop_assert_eq!(Message::decode(&message.clone().into_body().to_bytes()), Ok(message));
         }
 
         #[test]

@@ -20,9 +20,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
+        self.array_ref(what).copied()
+    }
+
+    pub(super) fn array_ref<const N: usize>(&mut self, what: &'static str) -> Result<&'a [u8; N], Malformed> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed::Truncated(what))?;
         self.0 = rest;
-        Ok(*taken)
+        Ok(taken)
     }
 
     pub(super) fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {

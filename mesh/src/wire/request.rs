@@ -4,17 +4,22 @@ use bytes::Bytes;
 
 use super::{
     BODY_BYTES_MAX, Malformed, Mark,
-    reader::{Reader, put_block},
+    reader::{Reader, put_block, put_text},
 };
+use crate::identity::Address;
 
 const RANGE: u8 = 16;
 const INTEREST: u8 = 17;
 const FACTS: u8 = 18;
+const MEMBERS: u8 = 19;
 const APPLICATION: u8 = 32;
 const REFUSED: u8 = 255;
 
 /// About how many bytes of batches one answer brings; what is left is asked for again.
 pub const RANGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most members that one answer names.
+pub const MEMBERS_MAX: usize = 1024;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub enum Request {
     Interest(Bytes),
     /// Parts of the facts, as `facts` encodes the question.
     Facts(Bytes),
+    /// Where live instances are: those whose addresses follow this one in order, or all.
+    Members(Option<Address>),
     /// Something that the application above the mesh answers.
     Application(Bytes),
 }
@@ -43,6 +50,8 @@ pub enum Answer {
     Interest(Bytes),
     /// See [`Request::Facts`].
     Facts(Bytes),
+    /// See [`Request::Members`]. Ascending; when there are [`MEMBERS_MAX`] there may be more.
+    Members(Vec<Address>),
     /// See [`Request::Application`].
     Application(Bytes),
     /// Not answered: the asker is not known yet, or asked for something malformed.
@@ -64,6 +73,11 @@ impl Request {
             }
             Self::Interest(bytes) => tagged(INTEREST, bytes),
             Self::Facts(bytes) => tagged(FACTS, bytes),
+            Self::Members(after) => {
+                let mut out = vec![MEMBERS];
+                put_text(after.as_ref().map_or("", Address::as_str), &mut out);
+                out
+            }
             Self::Application(bytes) => tagged(APPLICATION, bytes),
         }
     }
@@ -79,6 +93,14 @@ impl Request {
             }
             INTEREST => Self::Interest(body.slice(1..)),
             FACTS => Self::Facts(body.slice(1..)),
+            MEMBERS => {
+                let after = match reader.text("a member's address")? {
+                    "" => None,
+                    text => Some(address(text)?),
+                };
+                reader.end()?;
+                Self::Members(after)
+            }
             APPLICATION => Self::Application(body.slice(1..)),
             kind => return Err(Malformed::Unknown { what: "a request", kind }),
         })
@@ -102,6 +124,13 @@ impl Answer {
             }
             Self::Interest(bytes) => tagged(INTEREST, bytes),
             Self::Facts(bytes) => tagged(FACTS, bytes),
+            Self::Members(addresses) => {
+                let mut out = vec![MEMBERS];
+                for address in addresses.iter().take(MEMBERS_MAX) {
+                    put_text(address.as_str(), &mut out);
+                }
+                out
+            }
             Self::Application(bytes) => tagged(APPLICATION, bytes),
             Self::Refused => vec![REFUSED],
         }
@@ -121,6 +150,7 @@ impl Answer {
             }
             INTEREST => Self::Interest(body.slice(1..)),
             FACTS => Self::Facts(body.slice(1..)),
+            MEMBERS => Self::Members(members(reader)?),
             APPLICATION => Self::Application(body.slice(1..)),
             REFUSED => {
                 reader.end()?;
@@ -129,6 +159,22 @@ impl Answer {
             kind => return Err(Malformed::Unknown { what: "an answer", kind }),
         })
     }
+}
+
+fn address(text: &str) -> Result<Address, Malformed> {
+    Address::new(text).map_err(|_| Malformed::Invalid("a member's address"))
+}
+
+fn members(mut reader: Reader<'_>) -> Result<Vec<Address>, Malformed> {
+    let mut addresses = Vec::new();
+    while !reader.is_empty() {
+        if addresses.len() == MEMBERS_MAX {
+            let (value, limit) = (MEMBERS_MAX as u64 + 1, MEMBERS_MAX as u64);
+            return Err(Malformed::TooLarge { what: "a number of members", value, limit });
+        }
+        addresses.push(address(reader.text("a member's address")?)?);
+    }
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -141,12 +187,16 @@ mod tests {
         #[test]
         fn requests_and_answers_round_trip(
             bytes in prop::collection::vec(any::<u8>(), 0..100), from: u64, to: u64,
+            ports in prop::collection::vec(1_u16..65535, 0..20),
         ) {
             let bytes = Bytes::from(bytes);
+            let addresses: Vec<_> =
+                ports.iter().map(|port| Address::new(&format!("tcp://10.0.0.7:{port}")).unwrap()).collect();
             for request in [
                 Request::Range { from: Mark { epoch: 3, number: from }, to },
                 Request::Interest(bytes.clone()),
                 Request::Facts(bytes.clone()),
+                Request::Members(addresses.first().cloned()),
                 Request::Application(bytes.clone()),
             ] {
                 prop_assert_eq!(Request::decode(&request.encode().into()), Ok(request));
@@ -155,6 +205,7 @@ mod tests {
                 Answer::Range(vec![(from, bytes.clone()), (to, Bytes::new())]),
                 Answer::Interest(bytes.clone()),
                 Answer::Facts(bytes.clone()),
+                Answer::Members(addresses),
                 Answer::Application(bytes),
                 Answer::Refused,
             ] {

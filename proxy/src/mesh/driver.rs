@@ -1,6 +1,7 @@
 //! The task between the state machine, NNG and the hub.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,11 +12,12 @@ use std::{
 use bytes::Bytes;
 use hashbrown::HashMap;
 use revenprox_mesh::{
+    alarm::Alarm,
     node::{Effect, Recipient, Sender},
-    seal::{Channel, Head, Opener},
-    transport::{Event, Ticket},
+    seal::{Channel, HEAD_BYTES, Head, Opener},
+    transport::{Event, Message, Ticket},
 };
-use tokio::{select, sync::mpsc, time::sleep_until};
+use tokio::{select, sync::mpsc};
 
 use super::{
     Mesh, convert, questions,
@@ -82,8 +84,9 @@ impl Driver {
         let mesh = Arc::clone(&self.mesh);
         let mut discovery = mesh.discovery.addresses();
         discovery.mark_changed();
+        let mut alarm = Alarm::new(Instant::now());
         loop {
-            let wake_at = self.turn(&server);
+            alarm.at_latest(self.turn(&server));
             let mut room = std::pin::pin!(server.hub.room());
             let waits = !self.waiting.is_empty();
             if waits {
@@ -97,7 +100,7 @@ impl Driver {
                     None => return,
                 },
                 () = mesh.wake.notified() => {}
-                () = sleep_until(wake_at.into()) => {}
+                () = alarm.fires() => {}
                 () = &mut room, if waits => {}
                 () = tokio::time::sleep(RETRY), if waits => {}
                 // It lasts as long as the mesh, so this does not fail.
@@ -145,24 +148,25 @@ impl Driver {
         let now = mesh.now();
         match event {
             Event::Message(mut message) => {
-                if let Some(sender) = self.open(Channel::Link, &mut message) {
-                    mesh.node.lock().message(now, sender, &Bytes::from(message));
+                if let Some((sender, body)) = self.open(Channel::Link, message.as_mut()) {
+                    mesh.node.lock().message(now, sender, &message.into_bytes(body));
                 }
             }
             Event::Request { mut message, ticket } => {
-                let Some(sender) = self.open(Channel::Request, &mut message) else { return };
+                let Some((sender, body)) = self.open(Channel::Request, &mut message) else { return };
                 let number = self.next_ticket;
                 self.next_ticket += 1;
                 self.tickets.insert(number, ticket);
-                let answer = mesh.node.lock().request(now, sender, number, &Bytes::from(message));
+                let body = Bytes::from(message).slice(body);
+                let answer = mesh.node.lock().request(now, sender, number, &body);
                 if let Some((recipient, body)) = answer {
                     self.reply(number, recipient, &body);
                 }
             }
             Event::Reply { tag, answer } => {
                 let opened = answer.ok().and_then(|mut message| {
-                    let sender = self.open(Channel::Reply, &mut message)?;
-                    Some((sender, Bytes::from(message)))
+                    let (sender, body) = self.open(Channel::Reply, &mut message)?;
+                    Some((sender, Bytes::from(message).slice(body)))
                 });
                 let answer = opened.as_ref().map(|(sender, body)| (*sender, body));
                 mesh.node.lock().reply(now, tag, answer);
@@ -182,13 +186,17 @@ impl Driver {
             }
             Effect::HangUp(to) => mesh.transport.hang_up(&to),
             Effect::Send { to, recipient, body } => {
-                mesh.transport.send(&to, &self.seal(Channel::Link, recipient, &body));
+                let mut sealer = mesh.sealer.lock();
+                let mut message = Message::with_room(HEAD_BYTES, &body.parts(), sealer.tail_bytes());
+                sealer.seal_in_place(Channel::Link, recipient.id, recipient.answers, message.as_mut());
+                drop(sealer);
+                mesh.transport.send(&to, message);
             }
             Effect::Request { to, tag, recipient, body } => {
                 mesh.transport.request(&to, tag, &self.seal(Channel::Request, recipient, &body));
             }
             Effect::Deliver { from, session, mark, events } => {
-                let batch = Batch { from, session, mark, events: events.into() };
+                let batch = Batch { from, session, mark, events };
                 if let Some(taken) = self.waiting.add(batch, &server.hub) {
                     mesh.node.lock().delivered(mesh.now(), taken.from, taken.session, taken.mark);
                 }
@@ -240,9 +248,12 @@ impl Driver {
         }
     }
 
-    fn open(&mut self, channel: Channel, message: &mut Vec<u8>) -> Option<Sender> {
+    /// Opens a message in place. Returns where its body is.
+    fn open(&mut self, channel: Channel, message: &mut [u8]) -> Option<(Sender, Range<usize>)> {
         match self.opener.open(channel, message) {
-            Ok(Head { sender, session, answers, .. }) => Some(Sender { id: sender, session, answers }),
+            Ok((Head { sender, session, answers, .. }, body)) => {
+                Some((Sender { id: sender, session, answers }, body))
+            }
             Err(why) => {
                 self.mesh.counts.unopened.fetch_add(1, Ordering::Relaxed);
                 if self.may_warn("unopened") {

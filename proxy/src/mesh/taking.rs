@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use revenprox_mesh::{
     identity::{NodeId, Session},
-    wire::{Event, Mark},
+    wire::{Events, Mark},
 };
 
 use super::convert;
@@ -18,7 +18,7 @@ pub(super) struct Batch {
     pub(super) from: NodeId,
     pub(super) session: Session,
     pub(super) mark: Mark,
-    pub(super) events: VecDeque<Event>,
+    pub(super) events: Events,
 }
 
 /// Batches that wait, by sender. Their number is bounded by the windows of the links.
@@ -30,18 +30,18 @@ pub(super) struct Waiting(BTreeMap<NodeId, VecDeque<Batch>>);
 impl Batch {
     /// Puts the events into their logs, in order, as far as there is room. `true` if that were all.
     fn take(&mut self, hub: &Hub) -> bool {
-        while let Some(event) = self.events.front() {
+        while let Some(event) = self.events.first() {
             let remote = Remote {
                 topic: convert::to_topic(event.topic),
-                name: event.name.as_deref(),
+                name: event.name,
                 id: convert::to_id(event.stamp),
-                after_id: &event.block,
-                trace: event.trace.as_ref().map(convert::to_context),
+                after_id: event.block,
+                trace: event.trace.map(convert::to_context),
             };
             if hub.take_remote(&remote) == Taken::Behind {
                 return false;
             }
-            self.events.pop_front();
+            self.events.advance();
         }
         true
     }

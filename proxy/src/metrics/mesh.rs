@@ -129,6 +129,11 @@ fn faults(all: &mut Families, r: &mesh::Reading) {
         "Questions to other instances that were not answered in time, or not sent because too many waited",
         r.transport.requests_failed + r.transport.requests_refused,
     );
+    all.counter(
+        "revenprox_mesh_requests_unanswered_total",
+        "Questions of other instances that were not answered here in time",
+        r.transport.requests_unanswered,
+    );
 }
 
 fn state(all: &mut Families, r: &mesh::Reading) {
@@ -170,9 +175,13 @@ fn peers(all: &mut Families, peers: &[PeerView]) {
             peer.fill
         }),
     ];
-    let counters: [(&str, &str, Read); 3] = [
+    let counters: [(&str, &str, Read); 5] = [
         ("revenprox_peer_events_forwarded_total", "Events queued for a peer", |peer| peer.events.0 as f64),
         ("revenprox_peer_events_received_total", "Events received from a peer", |peer| peer.events.1 as f64),
+        ("revenprox_peer_sent_bytes_total", "Bytes of messages sent to a peer", |peer| peer.traffic.0 as f64),
+        ("revenprox_peer_received_bytes_total", "Bytes of messages received from a peer", |peer| {
+            peer.traffic.1 as f64
+        }),
         (
             "revenprox_peer_events_dropped_total",
             "Events that a peer did not get because it does not keep up, since its link began",

@@ -3,8 +3,10 @@
 mod cluster;
 mod faults;
 mod ingest;
+mod network;
 mod resume;
 mod security;
+mod ways;
 
 use serde_json::Value;
 

@@ -88,11 +88,6 @@ impl Guarded {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends the process a signal.
-    pub(crate) fn signal(&self, number: Signal) {
-        signal(self.child.id(), number);
-    }
-
     /// Asks the process to end, waits until it has, and answers how long that took.
     pub(crate) fn stop(&mut self, limit: Duration) -> Result<Duration> {
         let asked = Instant::now();

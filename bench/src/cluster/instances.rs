@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::error::{Doing, Result, failed};
@@ -97,9 +96,9 @@ impl Instances {
         self.all.iter().map(|i| i.process.memory().pss).collect()
     }
 
-    /// Sends a signal to one of them.
-    pub(super) fn signal(&self, index: usize, signal: Signal) {
-        self.all[index].process.signal(signal);
+    /// Stops one of them, or lets it go on.
+    pub(super) fn stand_still(&self, index: usize, stands: bool) {
+        self.all[index].process.pause(stands);
     }
 
     /// A metric of one of them, summed over its labels.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::process::Signal;
 
 use super::instances::{Instances, Settings};
 use super::{ClusterArgs, Outcome};
@@ -70,8 +69,8 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     let (mut phases, mut sequence) = (Vec::new(), 0);
     for name in PHASES {
         match name {
-            "meanwhile" => cluster.signal(STANDS_STILL, Signal::STOP),
-            "after" => cluster.signal(STANDS_STILL, Signal::CONT),
+            "meanwhile" => cluster.stand_still(STANDS_STILL, true),
+            "after" => cluster.stand_still(STANDS_STILL, false),
             _ => {}
         }
         reader.begin_phase();

@@ -14,6 +14,15 @@ use crate::{
     wire::{Beat, Event, Frame, Frames, Mark, Message, frames},
 };
 
+/// Where an event went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// For how many peers it waits now.
+    pub queued: usize,
+    /// Whether [`Node::next_wake`] has changed by it: others after it go along with it.
+    pub decides: bool,
+}
+
 /// How an epoch of a peer's link fits to those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Followed {
@@ -23,15 +32,6 @@ enum Followed {
     On,
     /// The peer had given this instance up, and begins anew.
     Anew,
-}
-
-/// Where an event went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// For how many peers it waits now.
-    pub queued: usize,
-    /// Whether [`Node::next_wake`] has changed by it: others after it go along with it.
-    pub decides: bool,
 }
 
 // === impl Node ===

@@ -11,7 +11,7 @@ use kube::{
     Client, ResourceExt as _,
     runtime::{
         controller::{Action, Config},
-        events::{Recorder, Reporter},
+        events::{Event, Recorder, Reporter},
     },
 };
 use parking_lot::Mutex;
@@ -52,7 +52,7 @@ pub(crate) struct Context {
     pub(crate) defaults: Defaults,
     pub(crate) watched: Watched,
     pub(crate) applier: Applier,
-    pub(crate) recorder: Recorder,
+    pub(crate) reporter: Reporter,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memos: Mutex<HashMap<String, Memo>>,
 }
@@ -66,6 +66,8 @@ pub(crate) struct Memo {
     pub(crate) scaling: scaling::Memory,
     /// The status that was written last, and when.
     pub(crate) status: Option<(RevenProxClusterStatus, Instant)>,
+    /// The last note of each reason, and what counts how often it was said: another note is another Event.
+    recorders: HashMap<String, (Option<String>, Recorder)>,
     /// The generation for which it is known that nothing unwanted is left.
     pub(crate) cleaned: Option<i64>,
 }
@@ -108,7 +110,6 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) {
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(scope.instance) };
-    let recorder = Recorder::new(client.clone(), reporter);
     let namespaces: Vec<Option<String>> = if scope.namespaces.is_empty() {
         vec![None]
     } else {
@@ -124,7 +125,7 @@ pub async fn run(
             defaults: scope.defaults.clone(),
             watched,
             applier: Applier::new(client.clone(), Arc::clone(&metrics)),
-            recorder: recorder.clone(),
+            reporter: reporter.clone(),
             metrics: Arc::clone(&metrics),
             memos: Mutex::default(),
         });
@@ -199,6 +200,20 @@ impl Context {
         let result = with(memos.entry(uid.to_owned()).or_default());
         self.metrics.know(memos.len());
         result
+    }
+
+    /// What makes an Event of a cluster.
+    pub(crate) fn recorder(&self, uid: &str, event: &Event) -> Recorder {
+        self.memo(uid, |memo| {
+            if let Some((_, recorder)) =
+                memo.recorders.get(&event.reason).filter(|(note, _)| *note == event.note)
+            {
+                return recorder.clone();
+            }
+            let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+            memo.recorders.insert(event.reason.clone(), (event.note.clone(), recorder.clone()));
+            recorder
+        })
     }
 
     /// Forgets a cluster that goes.

@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use revenprox_operator::crd::RevenProxCluster;
+use serde::Deserialize as _;
 use serde_json::json;
 
 use crate::support::{self, EVERYBODYS, ROLLOUT, basic, chart, install_chart};
@@ -40,6 +41,7 @@ fn the_chart_is_without_complaints_and_says_what_its_values_say() {
         ] {
             assert!(all.contains(expected), "{expected:?} is not in\n{all}");
         }
+        every_rule_is_documented(&all)?;
         assert!(!all.contains("WATCH_NAMESPACES") && !all.contains("kind: RevenProxCluster\nmetadata"));
         let few = template(sandbox, &["watchNamespaces={a,b}", "crds.enabled=false", "replicas=2"]).await?;
         assert!(few.contains("value: \"a,b\"") && few.contains("replicas: 2"), "{few}");
@@ -66,6 +68,36 @@ fn the_chart_is_without_complaints_and_says_what_its_values_say() {
         }
         Ok(())
     });
+}
+
+/// What the operator may do is no more than what the documents list.
+fn every_rule_is_documented(text: &str) -> Outcome {
+    let document = fs::read_to_string(project::root().join("docs/operator.md"))?;
+    let mut resources = 0;
+    for object in serde_yaml::Deserializer::from_str(text) {
+        let object = serde_yaml::Value::deserialize(object)?;
+        for rule in object["rules"].as_sequence().into_iter().flatten() {
+            for resource in rule["resources"].as_sequence().into_iter().flatten() {
+                let name = resource.as_str().unwrap_or_default();
+                let (kind, sub) = name.split_once('/').unwrap_or((name, ""));
+                let is_there =
+                    document.contains(&format!("`{kind}`")) || document.contains(&format!("`{name}`"));
+                assert!(
+                    is_there || document.contains(&format!("`/{sub}`")),
+                    "{name} is not in docs/operator.md"
+                );
+                resources += 1;
+            }
+            let words = rule["verbs"]
+                .as_sequence()
+                .into_iter()
+                .flatten()
+                .chain(rule["apiGroups"].as_sequence().into_iter().flatten());
+            assert!(words.clone().all(|word| word != "*"), "{rule:?} allows everything");
+        }
+    }
+    assert!(resources > 15, "only {resources} resources are in the rules");
+    Ok(())
 }
 
 #[test]

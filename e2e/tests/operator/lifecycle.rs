@@ -102,6 +102,9 @@ fn events_reach_subscribers_on_all_pods_also_on_new_ones() {
         sandbox.wait::<RevenProxCluster>("demo", ROLLOUT, support::has("Ready", "True", "Asleep")).await?;
         operator.scale("demo", 1).await?;
         operator.ready("demo", 1).await?;
+        operator.scale("demo", 10).await?;
+        let ten = operator.ready("demo", 10).await?;
+        assert_eq!(ten.status.and_then(|status| status.peers), Some(9));
         Ok(())
     });
 }

@@ -8,6 +8,7 @@ mod drift;
 mod lifecycle;
 mod load;
 mod many;
+mod optional;
 mod refused;
 mod rollout;
 mod samples;

@@ -27,6 +27,8 @@ fn twenty_clusters_converge_and_the_operator_stays_small() {
             operator.ready(&format!("c{index}"), 1).await?;
         }
         println!("{CLUSTERS} clusters serve after {:?}", started.elapsed());
+        operator.settle().await?;
+        operator.rest().await?;
         let metrics = operator.metrics().await?;
         assert_eq!(sum(&metrics, "revenprox_operator_clusters"), CLUSTERS as u64);
         let bytes = sum(&metrics, "process_resident_memory_bytes");

@@ -202,6 +202,35 @@ impl Operator<'_> {
         self.sandbox.enter_pod(&pod.name_any(), 8080).await
     }
 
+    /// Waits until what follows a start, such as annotations of pods, is over.
+    pub(crate) async fn settle(&self) -> Outcome {
+        let mut before = writes(&self.metrics().await?);
+        for _ in 0..12 {
+            // There is no condition to wait for but that a while passes without writes.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let now = writes(&self.metrics().await?);
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
+        Err("the operator does not come to rest".into())
+    }
+
+    /// Watches for a minute that the operator looks and writes nothing.
+    pub(crate) async fn rest(&self) -> Outcome {
+        let looks = |metrics: &str| sum(metrics, "revenprox_operator_reconciles_total");
+        let before = self.metrics().await?;
+        // That nothing happens is what is measured.
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let after = self.metrics().await?;
+        let (looks, writes) = (looks(&after) - looks(&before), writes(&after) - writes(&before));
+        println!("in a minute at rest: {looks} looks, {writes} writes");
+        assert!(looks >= 3, "the operator did not look");
+        assert_eq!(writes, 0, "{after}");
+        Ok(())
+    }
+
     /// What the operator's own metrics say.
     pub(crate) async fn metrics(&self) -> Outcome<String> {
         let entrance = self.sandbox.enter("rpx-revenprox-operator", 8081).await?;
@@ -209,6 +238,11 @@ impl Operator<'_> {
         assert_eq!(status, StatusCode::OK, "{text}");
         Ok(text)
     }
+}
+
+/// How often the operator has written anything.
+fn writes(metrics: &str) -> u64 {
+    sum(metrics, "revenprox_operator_applied_total") + sum(metrics, "revenprox_operator_writes_total")
 }
 
 /// The sum of all counters that begin so.

@@ -112,8 +112,8 @@ pub struct Shutdown {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// How long a new pod must have been ready before the next one is replaced.
-    #[serde(default)]
+    /// How long a new pod must have been ready before the next one is replaced: until it has met the others and has its part of the history.
+    #[serde(default = "three")]
     #[schemars(range(min = 0, max = 3600))]
     pub min_ready_seconds: i32,
     /// Only pods with this number or a higher one are replaced.
@@ -293,7 +293,7 @@ impl Default for Shutdown {
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self { min_ready_seconds: 0, partition: 0, stuck_after_seconds: sixty() }
+        Self { min_ready_seconds: three(), partition: 0, stuck_after_seconds: sixty() }
     }
 }
 
@@ -326,6 +326,10 @@ fn one() -> i32 {
 
 fn two() -> i64 {
     2
+}
+
+fn three() -> i32 {
+    3
 }
 
 fn fifteen() -> i64 {

@@ -140,7 +140,8 @@ pub(super) async fn event(
         action: action.to_owned(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await {
+    let recorder = context.recorder(&resource.uid().unwrap_or_default(), &event);
+    if let Err(error) = recorder.publish(&event, &resource.object_ref(&())).await {
         tracing::warn!(%error, reason, "cannot make an event");
     }
 }

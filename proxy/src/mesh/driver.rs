@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use revenprox_mesh::{
     alarm::Alarm,
-    node::{Effect, Recipient, Sender},
+    node::{Down, Effect, Recipient, Sender},
     seal::{Channel, HEAD_BYTES, Head, Opener},
     transport::{Event, Message, Ticket},
 };
@@ -217,7 +217,7 @@ impl Driver {
             other => {
                 match other {
                     Effect::PeerUp { id, is_new, .. } => mesh.peer_came(id, is_new),
-                    Effect::PeerDown { .. } => mesh.peer_went(),
+                    Effect::PeerDown { why, .. } => mesh.peer_went(why == Down::Left),
                     _ => {}
                 }
                 self.report(&other);

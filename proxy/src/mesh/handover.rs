@@ -33,8 +33,11 @@ const BYTES_PER_SECOND: f64 = 32.0 * 1024.0 * 1024.0;
 /// How much of one topic is moved: its newest events, in one message.
 const TOPIC_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// How far back subscribers get what passed by while instances did not hear each other, in milliseconds.
-const REPAIRED_MS: u64 = 600_000;
+/// How far back subscribers get what passed by while instances did not hear each other.
+const AFTER_A_BREAK: Duration = Duration::from_mins(10);
+
+/// How far back they get what an instance that died had told some and not others. Longer than its death goes unnoticed.
+const AFTER_A_DEATH: Duration = Duration::from_mins(1);
 
 /// How long a new keeper may take to accept a topic.
 const HAND_TIME: Duration = Duration::from_secs(2);
@@ -53,8 +56,8 @@ pub(super) struct Moves {
 #[derive(Debug, Default)]
 struct Pending {
     came: Vec<NodeId>,
-    /// One of them is not new: something may have passed by.
-    returned: bool,
+    /// Something may have passed by in this time.
+    repair: Option<Duration>,
     asked_by: Vec<NodeId>,
 }
 
@@ -96,15 +99,15 @@ impl Mesh {
         loop {
             self.moves.news.notified().await;
             sleep(SETTLE).await;
-            let Pending { came, returned, asked_by } = std::mem::take(&mut *self.moves.pending.lock());
+            let Pending { came, repair, asked_by } = std::mem::take(&mut *self.moves.pending.lock());
             let new = self.node.lock().roster().members.clone();
             for peer in came {
                 if let Some(asked) = self.ask(peer, &[questions::MINE]) {
                     asked.within(HAND_TIME).await;
                 }
             }
-            if returned {
-                self.repair(&hub).await;
+            if let Some(since) = repair {
+                self.repair(&hub, since).await;
             }
             let left: Vec<_> = old.iter().copied().filter(|id| new.contains(id)).collect();
             self.move_topics(&hub, &old, &left).await;
@@ -121,13 +124,19 @@ impl Mesh {
         self.moves.tell(|pending| {
             pending.came.retain(|known| *known != peer);
             pending.came.push(peer);
-            pending.returned |= !is_new;
+            if !is_new {
+                pending.repair = pending.repair.max(Some(AFTER_A_BREAK));
+            }
         });
     }
 
-    /// A peer has gone.
-    pub(super) fn peer_went(&self) {
-        self.moves.tell(|_| {});
+    /// A peer has gone. If it did not say so, its last events may have reached some instances and not others.
+    pub(super) fn peer_went(&self, said_so: bool) {
+        self.moves.tell(|pending| {
+            if !said_so {
+                pending.repair = pending.repair.max(Some(AFTER_A_DEATH));
+            }
+        });
     }
 
     /// A peer asks for what it keeps from now on.
@@ -138,9 +147,10 @@ impl Mesh {
         });
     }
 
-    /// Gets for subscribers here what they missed while this instance and another did not hear each other.
-    async fn repair(&self, hub: &Hub) {
-        let from = EventId::at(now_ms().saturating_sub(REPAIRED_MS));
+    /// Gets for subscribers here what they may have missed lately and keepers have.
+    async fn repair(&self, hub: &Hub, since: Duration) {
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let from = EventId::at(now_ms().saturating_sub(since_ms));
         let mut repaired = 0_u64;
         for stripe in 0..Hub::STRIPES {
             for topic in hub.topics_of(stripe).into_iter().filter(|topic| topic.announced().is_some()) {

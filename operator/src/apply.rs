@@ -1,6 +1,9 @@
 //! Makes objects in the API server be as they were built, by server-side apply: of each field one knows whose it is, and fields of others stay.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use kube::{
     Api, Client,
@@ -30,7 +33,7 @@ pub(crate) struct Key {
     kind: Kind,
     namespace: String,
     name: String,
-    /// The cluster that it belongs to.
+    /// The identity of the cluster that it belongs to.
     cluster: String,
 }
 
@@ -56,7 +59,7 @@ pub(crate) enum Effect {
     Changed,
 }
 
-/// What the operator owns of an object that it leaves.
+/// Why an object could not be applied, removed or read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {kind:?} {name}: {source}")]
 pub(crate) struct ApplyError {
@@ -74,7 +77,7 @@ impl Applier {
         Self { client, metrics, applied: Mutex::default() }
     }
 
-    /// Applies an object of a cluster. `seen` is its version as last told, if it is there.
+    /// Applies an object of a cluster, which is known by its identity. `seen` is its version as last told, if it is there.
     pub(crate) async fn apply(
         &self,
         cluster: &str,
@@ -156,9 +159,9 @@ impl Applier {
         Ok(found.and_then(|found| found.metadata.resource_version))
     }
 
-    /// Forgets a cluster that is gone.
-    pub(crate) fn forget(&self, namespace: &str, cluster: &str) {
-        self.applied.lock().retain(|key, _| !(key.namespace == namespace && key.cluster == cluster));
+    /// Forgets what was applied for other clusters than these.
+    pub(crate) fn forget_all_but(&self, clusters: &HashSet<String>) {
+        self.applied.lock().retain(|key, _| clusters.contains(&key.cluster));
     }
 
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {

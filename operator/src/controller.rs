@@ -1,7 +1,8 @@
 //! Runs reconciles: when to look at a cluster, how often again, and what is remembered between two looks.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    future::ready,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,8 +11,9 @@ use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use kube::{
     Client, ResourceExt as _,
     runtime::{
-        controller::{Action, Config},
+        controller::{Action, Config, Error},
         events::{Event, Recorder, Reporter},
+        reflector::Store,
     },
 };
 use parking_lot::Mutex;
@@ -129,7 +131,7 @@ pub async fn run(
             metrics: Arc::clone(&metrics),
             memos: Mutex::default(),
         });
-        let store = controller.store();
+        let (store, known) = (controller.store(), controller.store());
         seen.push(async move { store.wait_until_ready().await });
         let mut stop = stop.clone();
         let stopped = async move {
@@ -139,12 +141,16 @@ pub async fn run(
         let stream = controller
             .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
             .graceful_shutdown_on(stopped)
-            .run(look, retry, context);
-        runs.push(stream.for_each(|result| async move {
-            if let Err(error) = result {
-                // Failures of reconciles have been logged with their cluster.
-                tracing::debug!(%error, "a look at a cluster ended with an error");
+            .run(look, retry, Arc::clone(&context));
+        runs.push(stream.for_each(move |result| {
+            match result {
+                Ok(_) => {}
+                // Objects of a cluster that has gone tell so when they go too.
+                Err(Error::ObjectNotFound(_)) => context.forget_all_but(&known),
+                // Failures of looks have been logged with their cluster.
+                Err(error) => tracing::debug!(%error, "a look at a cluster ended with an error"),
             }
+            ready(())
         }));
     }
     let all_seen = join_all(seen).map(|_| health.has_seen.store(true, Ordering::Relaxed));
@@ -216,10 +222,13 @@ impl Context {
         })
     }
 
-    /// Forgets a cluster that goes.
-    pub(crate) fn forget(&self, uid: &str, namespace: &str, name: &str) {
-        self.memos.lock().remove(uid);
-        self.applier.forget(namespace, name);
+    /// Forgets every cluster that is not there any more.
+    fn forget_all_but(&self, known: &Store<Guarded>) {
+        let uids: HashSet<String> = known.state().iter().filter_map(|cluster| cluster.uid()).collect();
+        let mut memos = self.memos.lock();
+        memos.retain(|uid, _| uids.contains(uid));
+        self.metrics.know(memos.len());
+        self.applier.forget_all_but(&uids);
     }
 }
 

@@ -52,7 +52,6 @@ pub(crate) async fn reconcile(
     };
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     if resource.metadata.deletion_timestamp.is_some() {
-        context.forget(&resource.uid().unwrap_or_default(), &namespace, &name);
         return Ok(("applied", Action::await_change()));
     }
     let seen = Seen {
@@ -115,7 +114,7 @@ async fn act(
             Ok(context.watched.version(child.kind, &cluster.namespace, &child.name))
         };
         let applied = match version {
-            Ok(version) => context.applier.apply(&cluster.name, &child, version).await,
+            Ok(version) => context.applier.apply(&cluster.uid, &child, version).await,
             Err(error) => Err(error),
         };
         match applied {

@@ -77,6 +77,7 @@ fn events_reach_subscribers_on_all_pods_also_on_new_ones() {
             assert_eq!(next_data(stream).await?.data.as_deref(), Some("to three"));
         }
 
+        is_scalable(sandbox).await?;
         operator.scale("demo", 5).await?;
         for name in ["demo-3", "demo-4"] {
             let pod = sandbox.wait::<Pod>(name, ROLLOUT, ready::pod).await?;
@@ -107,6 +108,17 @@ fn events_reach_subscribers_on_all_pods_also_on_new_ones() {
         assert_eq!(ten.status.and_then(|status| status.peers), Some(9));
         Ok(())
     });
+}
+
+/// What an autoscaler reads: the number of pods, and a selector that finds them and nothing else.
+async fn is_scalable(sandbox: &e2e::harness::Sandbox) -> Outcome {
+    let scale = sandbox.tool("kubectl", &["get", "rpx", "demo", "--subresource=scale", "-o", "json"]).await?;
+    let scale: serde_json::Value = serde_json::from_str(&scale)?;
+    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(3), &json!(3)), "{scale}");
+    let selector = scale["status"]["selector"].as_str().ok_or("the selector is no text")?;
+    let pods = sandbox.tool("kubectl", &["get", "pods", "-l", selector, "-o", "name"]).await?;
+    assert_eq!(pods.split_whitespace().collect::<Vec<_>>(), ["pod/demo-0", "pod/demo-1", "pod/demo-2"]);
+    Ok(())
 }
 
 /// Watches pods go: never two at a time.

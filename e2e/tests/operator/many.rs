@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::support::{self, basic, sum};
+use crate::support::{self, ROLLOUT, basic, sum};
 
 const CLUSTERS: usize = 20;
 /// The most memory that an operator may use for them, in bytes.
@@ -34,6 +34,10 @@ fn twenty_clusters_converge_and_the_operator_stays_small() {
         let bytes = sum(&metrics, "process_resident_memory_bytes");
         println!("memory of the operator: {:.1} MiB", bytes as f64 / 1_048_576.0);
         assert!(bytes > 0 && bytes <= MEMORY_MAX, "{bytes} bytes");
+        // What has gone is forgotten.
+        sandbox.tool("kubectl", &["delete", "rpx", "--all", "--timeout=60s"]).await?;
+        let is_forgotten = async || Ok(sum(&operator.metrics().await?, "revenprox_operator_clusters") == 0);
+        support::until(ROLLOUT, "forgotten clusters", is_forgotten).await?;
         Ok(())
     });
 }

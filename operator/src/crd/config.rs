@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Keys that the operator sets.
-const OWNED: [&str; 9] = [
+const OWNED: [&str; 7] = [
     "proxy_id",
     "nng.listen_addresses",
     "nng.advertise_addresses",
@@ -17,8 +17,6 @@ const OWNED: [&str; 9] = [
     "discovery.kubernetes_service",
     "discovery.kubernetes_namespace",
     "discovery.kubernetes_port",
-    "distributed_state.merkle_tree_rebuild_threshold",
-    "limits.max_file_descriptors",
 ];
 
 /// What stands for a file.

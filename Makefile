@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := run
 
-.PHONY: run build test test-fast lint fmt bench bench-peers setup manifests
+.PHONY: run build test test-fast lint fmt bench bench-peers soak setup manifests
 
 include e2e/e2e.mk
 
@@ -39,6 +39,11 @@ bench: build
 ## The same beside other servers of the field.
 bench-peers: build
 	$(CARGO) run --release --locked --package bench -- peers
+
+## Kill, drain and stop instances for minutes under load; fails if a replicated event is missing anywhere.
+soak: build
+	$(CARGO) run --release --locked --package bench -- cluster --rolling --instances 5 --subscribers 2000 \
+	  --topics 40 --rate 200 --seconds 3 --faults kill,drain,pause,kill,pause,drain --replicated
 
 ## Install what this machine lacks.
 setup:

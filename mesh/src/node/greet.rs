@@ -18,7 +18,7 @@ use crate::{
     wire::{Hello, Message},
 };
 
-/// An instance that began so lately has accepted nothing that others should have got.
+/// An instance that began so lately, and after this one, has accepted nothing that this one should have got.
 const NEW_MS: u64 = 10_000;
 
 // === impl Node ===
@@ -304,7 +304,8 @@ impl Node {
         // its new epoch it forwards everything, until it has compared.
         (peer.knows, peer.knows_from) = (0, self.interest.version());
         self.live += 1;
-        let is_new = now.unix_ms < peer.session.incarnation.saturating_add(NEW_MS);
+        let began = peer.session.incarnation;
+        let is_new = began > self.session.incarnation && now.unix_ms < began.saturating_add(NEW_MS);
         self.rosters.joined(id, is_new, now.unix_ms);
         self.effects.push(Effect::PeerUp { id, name: peer.name.clone(), is_new });
     }

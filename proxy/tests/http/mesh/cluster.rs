@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use crate::support::{Client, Proxy, Response, wait_until};
 
+/// Members that meet do not know of each other at the same moment.
+const VOUCHED_AFTER: Duration = Duration::from_millis(300);
+
 /// Instances of which each knows the first.
 pub(crate) struct Cluster {
     instances: Vec<Option<Proxy>>,
@@ -30,6 +33,9 @@ impl Cluster {
             cluster.restart(index);
         }
         cluster.wait_for_peers();
+        // Only what is published this long after they have met do all vouch for.
+        let met = Instant::now();
+        wait_until("all to vouch for what comes", || met.elapsed() > VOUCHED_AFTER);
         cluster
     }
 

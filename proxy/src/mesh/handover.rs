@@ -101,7 +101,12 @@ impl Mesh {
             sleep(SETTLE).await;
             let Pending { came, repair, asked_by } = std::mem::take(&mut *self.moves.pending.lock());
             let new = self.node.lock().roster().members.clone();
-            for peer in came {
+            let own = self.node.lock().id();
+            // After a break nothing that was handed over before it is vouched for any more.
+            let broke = repair >= Some(AFTER_A_BREAK);
+            let others = new.iter().copied().filter(|id| *id != own);
+            let asked: Vec<_> = if broke { others.collect() } else { came };
+            for peer in asked {
                 if let Some(asked) = self.ask(peer, &[questions::MINE]) {
                     asked.within(HAND_TIME).await;
                 }

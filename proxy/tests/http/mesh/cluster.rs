@@ -84,7 +84,7 @@ impl Cluster {
             if now != last.0 {
                 last = (now, Instant::now());
             }
-            last.1.elapsed() > Duration::from_secs(1)
+            last.1.elapsed() > Duration::from_secs(2)
         });
     }
 

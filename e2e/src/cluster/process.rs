@@ -171,15 +171,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let process = sleeper(directory.path());
         assert!(process.is_alive());
-        let session = rustix::process::getsid(Pid::from_raw(process.pid)).unwrap();
         // `setsid` may not have run yet when its parent looks; it has once the program's name is there.
         let deadline = Instant::now() + Duration::from_secs(10);
         while find(|line| line == ["sleep", "60"]).iter().all(|found| *found != process) {
             assert!(Instant::now() < deadline, "sleep never ran");
             std::thread::yield_now();
         }
-        let session_now = rustix::process::getsid(Pid::from_raw(process.pid)).unwrap();
-        assert_eq!(session_now.as_raw_nonzero().get(), process.pid, "was {session:?} before");
+        let session = rustix::process::getsid(Pid::from_raw(process.pid)).unwrap();
+        assert_eq!(session.as_raw_nonzero().get(), process.pid);
         process.stop(Duration::from_secs(10)).unwrap();
         assert!(!process.is_alive());
         process.stop(Duration::ZERO).unwrap();

@@ -3,6 +3,7 @@
 #
 #   ./install.sh               everything: tools, then a release build in target/release
 #   ./install.sh --tools-only  only the tools; quick if they are there
+#   ./install.sh --tools-only GROUP...  those of the groups too: browsers, documentation
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -10,10 +11,21 @@ cd "$(dirname "$0")"
 # metrics; the others make the networks on which instances are tested.
 packages=(build-essential cmake pkg-config curl ca-certificates)
 test_packages=(prometheus iproute2 nftables util-linux)
+# What only some tests need: browsers and other languages' clients, and what builds and checks the guide.
+browsers_packages=(chromium firefox-esr nodejs npm python3 python3-venv)
+documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb nginx haproxy jq)
 cargo_deny_version=0.20.2
 
+needed=("${packages[@]}" "${test_packages[@]}")
+for group in "${@:2}"; do
+  declare -n group_packages="${group}_packages"
+  needed+=("${group_packages[@]}")
+done
+
 missing=()
-for package in "${packages[@]}" "${test_packages[@]}"; do
+for package in "${needed[@]}"; do
+  # A program of the package's name will do, wherever it came from.
+  command -v "$package" >/dev/null && continue
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -92,6 +92,7 @@ pub struct Hub {
     traced: Traced,
     others: OnceLock<Arc<dyn Others>>,
     remote: RemoteCounts,
+    reordered: [AtomicU64; 2],
 }
 
 // === impl Hub ===
@@ -115,6 +116,7 @@ impl Hub {
             traced: Traced::default(),
             others: OnceLock::new(),
             remote: RemoteCounts::default(),
+            reordered: Default::default(),
         }
     }
 

@@ -7,11 +7,16 @@
 
 pub mod append_buf;
 pub mod fill;
+pub mod order;
+pub mod recent;
 pub mod record;
+pub mod resume;
 pub mod segment;
 pub mod topic_log;
 
 pub use fill::{Filled, Kept};
+pub use recent::Recent;
 pub use record::Record;
+pub use resume::{Reordered, Resumed};
 pub use segment::{Segment, Slice};
 pub use topic_log::{Bounds, Feed, Position, TopicLog, View};

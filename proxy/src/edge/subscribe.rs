@@ -15,6 +15,7 @@ use http::{
 };
 use http_body_util::Either;
 use smallvec::SmallVec;
+use tokio::time::{Instant, sleep};
 
 use super::{Problem, Reply, cors, query, reply::empty_reply, service::Client, turn_away};
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
     server::{Refusal, Server},
     topic::TopicName,
 };
+
+/// How often it is looked whether an event has come that a subscriber has seen elsewhere. That is seldom needed more than once.
+const CATCH_UP_POLL: Duration = Duration::from_millis(10);
 
 /// What becomes of a subscribe.
 pub(super) enum Outcome {
@@ -60,6 +64,7 @@ pub(super) async fn subscribe(
     let permit = server.admit(client)?;
     let topics = announce(server, names).await;
     fill(server, &topics, &start).await;
+    catch_up(server, &topics, &start).await;
     let (topics, preamble) = enter(server, topics, &start);
     // All topics were granted to one token; the first grant names it.
     let grant = grants.into_iter().next().unwrap_or_default();
@@ -154,6 +159,16 @@ async fn fill(server: &Server, topics: &[Arc<Topic>], start: &Start) {
     join_all(lacking.map(|topic| mesh.fill(&server.hub, topic, limit))).await;
 }
 
+/// Waits for what a subscriber has seen elsewhere and is still on its way here, for a bounded time. With several topics nobody knows which of them
+/// the event is of, so any will do.
+async fn catch_up(server: &Server, topics: &[Arc<Topic>], start: &Start) {
+    let deadline = Instant::now() + Duration::from_millis(server.config().history.resume_wait_ms);
+    let behind = || topics.iter().all(|topic| server.hub.is_behind(topic, start));
+    while behind() && Instant::now() < deadline {
+        sleep(CATCH_UP_POLL).await;
+    }
+}
+
 /// Takes the position in each topic, and what the client is to be told first.
 fn enter(server: &Server, names: Vec<Arc<Topic>>, start: &Start) -> Entered {
     let retry_ms = server.config().http.retry_ms;
@@ -165,10 +180,8 @@ fn enter(server: &Server, names: Vec<Arc<Topic>>, start: &Start) -> Entered {
     let only_topic = names.len() == 1;
     let mut topics = SmallVec::new();
     for topic in names {
-        let (position, gap) = server.hub.enter(&topic, start);
-        if let Some(gap) = gap {
-            preamble.extend_from_slice(&gap.frame(&topic, only_topic));
-        }
+        let (position, first) = server.hub.enter(&topic, start, only_topic);
+        preamble.extend_from_slice(&first);
         topics.push((topic, position));
     }
     (topics, preamble)

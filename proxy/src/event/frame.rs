@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use memchr::{memchr, memchr2};
 
-use super::EventId;
+use super::Cursor;
 
 /// The longest event name, in bytes.
 pub const EVENT_NAME_BYTES_MAX: usize = 255;
@@ -62,14 +62,14 @@ impl<'a> Event<'a> {
 }
 
 /// Appends `id: …` and its line end.
-pub fn write_id(id: &EventId, out: &mut Vec<u8>) {
+pub fn write_id(id: &Cursor, out: &mut Vec<u8>) {
     writeln!(out, "id: {id}").expect("writing to a Vec cannot fail");
 }
 
 /// An event of the proxy itself, such as `revenprox-gap`, with one line of JSON as data.
 pub fn own_event(
     name: &str,
-    id: Option<&EventId>,
+    id: Option<&Cursor>,
     retry_ms: Option<u32>,
     data: &serde_json::Value,
 ) -> Vec<u8> {
@@ -112,11 +112,11 @@ fn write_data(mut rest: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Origin;
+    use crate::event::{EventId, Origin};
 
     fn text(name: Option<&str>, data: &str, retry: Option<u32>) -> String {
         let mut out = Vec::new();
-        write_id(&EventId { ms: 5, counter: 1, origin: Origin(0xab) }, &mut out);
+        write_id(&EventId { ms: 5, counter: 1, origin: Origin(0xab) }.into(), &mut out);
         Event::new(name, data, retry).unwrap().write_after_id(&mut out);
         String::from_utf8(out).unwrap()
     }

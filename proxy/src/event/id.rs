@@ -173,7 +173,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |n, d| d.is_ascii_digit().then(|| n * 10 + u64::from(d - b'0')))
 }
 
-fn lower_hex(digits: &[u8]) -> Option<u32> {
+/// Eight or fewer lower-case hex digits.
+pub(super) fn lower_hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0_u32, |n, d| match d {
         b'0'..=b'9' => Some(n << 4 | u32::from(d - b'0')),
         b'a'..=b'f' => Some(n << 4 | u32::from(d - b'a' + 10)),

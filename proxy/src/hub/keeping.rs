@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Hub, Remote, Since, Start, Taken, Topic};
+use super::{Hub, Remote, Since, Start, Taken, Topic, now_ms, topic::ANNOUNCED_MS_MAX};
 use crate::{
-    event::EventId,
+    event::{Cursor, EventId},
     log::{Filled, Kept},
     topic::{TopicId, TopicName},
 };
@@ -20,12 +20,26 @@ pub struct Holding {
     pub events: Vec<Kept>,
 }
 
+// === impl Kept ===
+
+impl Kept {
+    /// The event as if its own instance had sent it.
+    fn remote<'a>(&'a self, topic: TopicId, name: Option<&'a [u8]>) -> Remote<'a> {
+        Remote { topic, name, id: self.id, after_id: &self.after_id, trace: None }
+    }
+}
+
 // === impl Hub ===
 
 impl Hub {
     /// Since when this instance has kept a topic without a break.
     pub(super) fn kept_since(&self, topic: TopicId) -> Option<u64> {
         self.others.get().and_then(|others| others.kept_since(topic))
+    }
+
+    /// Above all ids that any instance has given so far. The clock here follows those that come here, and what passes by does not.
+    pub(super) fn horizon(&self) -> EventId {
+        self.clock.ceiling().max(EventId::at(now_ms() + ANNOUNCED_MS_MAX))
     }
 
     /// The topic of this id, made if the name is its.
@@ -39,15 +53,15 @@ impl Hub {
         if self.others.get().is_none() {
             return EventId::default();
         }
-        topic.floor(self.kept_since(topic.id()), self.clock.ceiling())
+        topic.floor(self.kept_since(topic.id()), self.horizon())
     }
 
     /// Whether a subscriber would miss something that others may have kept, and that can still be put in its place.
     pub fn lacks(&self, topic: &Topic, start: &Start) -> bool {
         let from = match start {
             Start::Live => return false,
-            Start::After(text) => match text.parse::<EventId>() {
-                Ok(id) => id,
+            Start::After(text) => match text.parse::<Cursor>() {
+                Ok(cursor) => cursor.id,
                 Err(_) => return false,
             },
             Start::Since(Since::Earliest) => EventId::default(),
@@ -65,10 +79,10 @@ impl Hub {
             kept.is_none() && before.is_some() && topic.as_ref().is_none_or(|t| t.announced().is_none());
         let since = if former { before } else { kept };
         let Some(topic) = topic else {
-            let floor = since.map_or(self.clock.ceiling(), EventId::at);
+            let floor = since.map_or(self.horizon(), EventId::at);
             return Holding { floor, former, events: Vec::new() };
         };
-        let floor = topic.floor(since, self.clock.ceiling());
+        let floor = topic.floor(since, self.horizon());
         let (events, dropped) = topic.read(|log| (log.kept(), log.dropped())).unwrap_or_default();
         Holding { floor: floor.max(dropped.unwrap_or_default()), former, events }
     }
@@ -78,11 +92,15 @@ impl Hub {
         for event in &others.events {
             self.clock.observe(&event.id);
         }
-        let Filled { allocated, freed } =
-            topic.fill(others.events, others.floor, self.kept_since(topic.id()));
+        let Filled { allocated, freed, news } =
+            topic.fill(others.events, others.floor, self.kept_since(topic.id()), now_ms());
         self.budget.freed(freed);
         for (base, bytes) in allocated {
             self.budget.allocated(topic, base, bytes);
+        }
+        for event in &news {
+            // If delivery is behind, it comes the way on which it is.
+            self.take_remote(&event.remote(topic.id(), None));
         }
     }
 
@@ -100,9 +118,7 @@ impl Hub {
         let (news, history): (Vec<_>, Vec<_>) =
             std::mem::take(&mut others.events).into_iter().partition(|event| Some(event.id) > last);
         for event in &news {
-            let remote =
-                Remote { topic: id, name: Some(name), id: event.id, after_id: &event.after_id, trace: None };
-            if self.take_remote(&remote) == Taken::Behind {
+            if self.take_remote(&event.remote(id, Some(name))) == Taken::Behind {
                 return false;
             }
         }

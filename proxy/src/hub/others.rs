@@ -90,7 +90,7 @@ impl Hub {
     pub fn announce(&self, topic: &Topic) -> bool {
         let Some(others) = self.others.get() else { return false };
         let now = now_ms();
-        if topic.announce(now, others.kept_since(topic.id()), self.clock.ceiling()) {
+        if topic.announce(now, others.kept_since(topic.id()), self.horizon()) {
             others.subscribe(topic.id());
             return true;
         }

@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Hub, Topic};
+use super::{Hub, Topic, now_ms, topic::ON_ITS_WAY_MS};
 use crate::{
-    event::{EventId, frame},
-    log::{Position, TopicLog},
+    event::{Cursor, Digest, EventId, frame},
+    log::{Position, Reordered, Resumed, TopicLog},
 };
+
+/// An id that is as far ahead of the clock here may be another instance's: clocks differ.
+const SKEW_MS_MAX: u64 = 10_000;
 
 /// How much of an id that nobody knows is told back to the client.
 const REQUESTED_CHARS_MAX: usize = 64;
@@ -43,8 +46,8 @@ pub struct Gap {
     pub oldest: Option<EventId>,
     /// Why.
     pub reason: GapReason,
-    /// The id from which a resume is exact again.
-    pub resumes_at: EventId,
+    /// What the client names from then on, so that its next resume is exact.
+    pub resumes_at: Cursor,
 }
 
 /// Why a resume is not exact.
@@ -124,55 +127,104 @@ pub fn slow_gap(topic: &Topic, dropped: u64) -> Vec<u8> {
 // === impl Hub ===
 
 impl Hub {
-    /// The position at which a subscriber begins, and the gap before it if there is one.
+    /// The position at which a subscriber begins, and what it is sent before that: that there is a gap, or single events that
+    /// have another place in this log than in the one that it comes from.
     ///
-    /// Ids of this instance are totally ordered over its topics, so one id is a correct position in each of
-    /// several topics at once.
-    pub fn enter(&self, topic: &Topic, start: &Start) -> (Position, Option<Gap>) {
+    /// Ids of one instance are totally ordered over its topics, so one id is a correct position in each of
+    /// several topics at once; only the digest in it is of the one topic that has the event.
+    pub fn enter(&self, topic: &Topic, start: &Start, only_topic: bool) -> (Position, Vec<u8>) {
         match start {
-            Start::Live => (topic.head(), None),
+            Start::Live => (topic.head(), Vec::new()),
             Start::Since(since) => {
                 let position = topic.read(|log| match since {
                     Since::Earliest => log.tail(),
                     Since::UnixMs(ms) => log.since(*ms),
                 });
-                (position.unwrap_or_default(), None)
+                (position.unwrap_or_default(), Vec::new())
             }
-            Start::After(text) => self.resume(topic, text),
+            Start::After(text) => {
+                let (resumed, gap) = self.resume(topic, text, only_topic);
+                let told = gap.map(|gap| gap.frame(topic, only_topic));
+                (resumed.position, told.unwrap_or(resumed.first))
+            }
         }
     }
 
-    fn resume(&self, topic: &Topic, text: &str) -> (Position, Option<Gap>) {
+    fn resume(&self, topic: &Topic, text: &str, only_topic: bool) -> (Resumed, Option<Gap>) {
         // Taken before the log is read: whatever is appended later has a greater id.
         let reached = self.clock.reached();
-        let id = text.parse::<EventId>().ok();
+        let cursor = text.parse::<Cursor>().ok();
+        let id = cursor.map(|cursor| cursor.id);
         let read = |log: &TopicLog| {
-            let (position, complete) = match &id {
-                Some(id) => log.after(id),
-                None => (log.head(), false),
+            let resumed = match &cursor {
+                Some(cursor) if only_topic || log.contains(&cursor.id) => log.resume(cursor),
+                Some(Cursor { id, .. }) => {
+                    let (position, complete) = log.after(id);
+                    Resumed { position, complete, ..Resumed::default() }
+                }
+                None => Resumed { position: log.head(), ..Resumed::default() },
             };
-            (position, complete, log.oldest(), log.id_before(position), log.dropped())
+            let before = log.cursor_at(resumed.position);
+            (resumed, log.oldest(), before, log.dropped())
         };
-        let (position, complete, oldest, before, dropped) =
-            topic.read(read).unwrap_or((Position::default(), true, None, None, None));
+        let nothing = || (Resumed { complete: true, ..Resumed::default() }, None, None, None);
+        let (resumed, oldest, before, dropped) = topic.read(read).unwrap_or_else(nothing);
+        let complete = resumed.complete;
         // An id of another instance is known if its event is here, or if all events above it are.
-        let here = complete && before == id;
+        let here = complete && before.map(|before| before.id) == id;
         let floor = self.floor(topic);
         let passed_by = |id: EventId| id < floor;
         let own = |id: EventId| id.origin == self.clock.origin() && id <= reached;
-        let anybodys = |id: EventId| self.others.get().is_some() && id <= self.clock.ceiling();
+        let sane = |id: EventId| id <= self.clock.ceiling() || id.ms <= now_ms() + SKEW_MS_MAX;
+        let anybodys = |id: EventId| self.others.get().is_some() && sane(id);
         let known = here || id.is_some_and(|id| own(id) || anybodys(id));
         let forgotten =
             !here && dropped.is_none() && id.is_some_and(|id| self.forgot_since(&id) || passed_by(id));
         let reason = match (known, complete && !forgotten) {
-            (true, true) => return (position, None),
+            (true, true) => {
+                self.count_resume(resumed.reordered);
+                return (resumed, None);
+            }
             (true, false) => GapReason::Expired,
             (false, _) => GapReason::Unknown,
         };
         let requested = text.chars().take(REQUESTED_CHARS_MAX).collect();
         // Nothing before the position, and yet a log, means that it begins at the oldest event.
-        let resumes_at = before.or(oldest.map(EventId::predecessor)).unwrap_or(reached);
-        (position, Some(Gap { requested, oldest, reason, resumes_at }))
+        let resumes_at = before.or(oldest.map(|id| id.predecessor().into())).unwrap_or(reached.into());
+        (resumed, Some(Gap { requested, oldest, reason, resumes_at }))
+    }
+
+    /// Whether a subscriber has seen something at another instance that is still on its way to this one. If it began now, that could
+    /// not be told from what it has not seen.
+    pub fn is_behind(&self, topic: &Topic, start: &Start) -> bool {
+        let Start::After(text) = start else { return false };
+        let Some(cursor) = text.parse::<Cursor>().ok().filter(|_| self.others.get().is_some()) else {
+            return false;
+        };
+        let now = now_ms();
+        let recent = cursor.id.ms + ON_ITS_WAY_MS >= now && cursor.id.ms <= now + SKEW_MS_MAX;
+        let arrived = |log: &TopicLog| {
+            log.contains(&cursor.id) && log.resume(&cursor).reordered != Some(Reordered::Again)
+        };
+        let own = cursor.id.origin == self.clock.origin() && cursor.others == Digest::default();
+        recent && !own && !topic.read(arrived).unwrap_or(false)
+    }
+
+    /// Subscribers that came from a log with another order: those who got exactly what they had not seen, and those who may have
+    /// got some of it again.
+    pub fn reordered(&self) -> (u64, u64) {
+        let [exactly, again] = &self.reordered;
+        (exactly.load(Ordering::Relaxed), again.load(Ordering::Relaxed))
+    }
+
+    fn count_resume(&self, reordered: Option<Reordered>) {
+        let [exactly, again] = &self.reordered;
+        let counter = match reordered {
+            None => return,
+            Some(Reordered::Exactly) => exactly,
+            Some(Reordered::Again) => again,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a topic that was forgotten, and may be back with an empty log, can have had events after `id`.

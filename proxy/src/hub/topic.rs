@@ -15,6 +15,12 @@ use crate::{
     topic::{TopicId, TopicName},
 };
 
+/// By how much [`Topic::announced`], and with it the floor of a log, may be later than it was, in milliseconds.
+pub(super) const ANNOUNCED_MS_MAX: u64 = 2_000;
+
+/// What was published longer ago than this is not on its way any more, in milliseconds.
+pub(super) const ON_ITS_WAY_MS: u64 = 10_000;
+
 /// A topic that is published to or subscribed.
 pub struct Topic {
     name: TopicName,
@@ -158,26 +164,26 @@ impl Topic {
 
     /// Notes that others forward events here from now on. `false` if they did already. What the log has from before may
     /// have holes, unless this instance keeps the topic.
-    pub(super) fn announce(&self, now_ms: u64, kept: Option<u64>, reached: EventId) -> bool {
+    pub(super) fn announce(&self, now_ms: u64, kept: Option<u64>, horizon: EventId) -> bool {
         let mut log = self.log.lock();
         let seconds = u32::try_from(now_ms / 1000).unwrap_or(u32::MAX).max(1);
         let new = self.announced.compare_exchange(0, seconds, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if let (true, Some(log)) = (new, log.as_deref_mut()) {
-            let floor = kept.map_or(reached, |since| log.floor(Feed::Kept(since)));
+            let floor = kept.map_or(horizon, |since| log.floor(Feed::Kept(since)));
             log.interrupted(floor);
         }
         new
     }
 
     /// The id above which everything is here, or was dropped. `kept` says since when this instance keeps the topic, and
-    /// `reached` is above all ids that there are.
-    pub(super) fn floor(&self, kept: Option<u64>, reached: EventId) -> EventId {
+    /// `horizon` is above all ids that there are.
+    pub(super) fn floor(&self, kept: Option<u64>, horizon: EventId) -> EventId {
         let log = self.log.lock();
         match (self.announced(), kept, log.as_deref()) {
             (Some(_), _, Some(log)) => log.floor(Feed::Wanted),
             (None, Some(since), Some(log)) => log.floor(Feed::Kept(since)),
-            (None, None, _) => reached,
-            (announced, kept, None) => Self::fed_from(announced, kept).unwrap_or(reached),
+            (None, None, _) => horizon,
+            (announced, kept, None) => Self::fed_from(announced, kept).unwrap_or(horizon),
         }
     }
 
@@ -187,7 +193,7 @@ impl Topic {
     }
 
     /// Puts before everything that somebody reads what others kept: from now on everything above `floor` is here.
-    pub(super) fn fill(&self, events: Vec<Kept>, floor: EventId, kept: Option<u64>) -> Filled {
+    pub(super) fn fill(&self, events: Vec<Kept>, floor: EventId, kept: Option<u64>, now_ms: u64) -> Filled {
         let mut log = self.log.lock();
         let interest = self.interest.load(Ordering::SeqCst);
         let log = log.get_or_insert_with(|| self.new_log(interest, kept));
@@ -199,7 +205,13 @@ impl Topic {
             // Nobody reads it, so that all of it can be put in order.
             log.interrupted(log.floor(feed));
         }
-        log.fill(events, floor, feed)
+        let news = self.announced().map(|_| {
+            // The floor of a log that began with its first subscriber is on the safe side; what is recent may be on its way.
+            let recent = EventId::at(now_ms.saturating_sub(ON_ITS_WAY_MS));
+            let early = EventId::at(log.floor(feed).ms.saturating_sub(ANNOUNCED_MS_MAX));
+            early.max(recent).min(log.floor(feed))
+        });
+        log.fill(events, floor, feed, news)
     }
 
     /// Notes that others need not forward events here any more. `false` if they did not.

@@ -1,11 +1,12 @@
 //! Filling in what passed a log by, when others have kept it.
 
 use super::{
+    recent::Recent,
     record,
     segment::Segment,
     topic_log::{Feed, Position, SEGMENT_BYTES_MAX, TopicLog},
 };
-use crate::event::{EventId, frame, id::ID_BYTES_MAX};
+use crate::event::{Cursor, EventId, cursor::CURSOR_BYTES_MAX, frame};
 
 /// An event without its place in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Filled {
     pub allocated: Vec<(u64, u64)>,
     /// Bytes of those that went.
     pub freed: u64,
+    /// What is to be appended instead, because readers that are in the log have not got it.
+    pub news: Vec<Kept>,
 }
 
 // === impl TopicLog ===
@@ -31,7 +34,9 @@ impl TopicLog {
     /// Puts what others kept before the [seam](Self::interrupted), in the order of ids, together with what was there. From
     /// then on everything above `floor` is here, as long as the log is fed as `feed` says. Readers that are in the log keep their places. Does nothing if it has
     /// been done, or if events of after the seam are gone already.
-    pub fn fill(&mut self, mut kept: Vec<Kept>, floor: EventId, feed: Feed) -> Filled {
+    ///
+    /// Where somebody reads the log, what is above `news` may be on its way to it.
+    pub fn fill(&mut self, mut kept: Vec<Kept>, floor: EventId, feed: Feed, news: Option<EventId>) -> Filled {
         if !self.can_fill() {
             return Filled::default();
         }
@@ -41,10 +46,25 @@ impl TopicLog {
         kept.sort_unstable_by_key(|event| event.id);
         kept.dedup_by_key(|event| event.id);
         kept.retain(|event| !self.contains(&event.id));
+        let news = news.map(|above| self.take_news(&mut kept, above)).unwrap_or_default();
         self.floor = self.floor.min(floor);
         self.feed = feed;
         self.dropped = (self.floor > EventId::default()).then_some(self.floor);
-        Filled { allocated: self.prepend(&kept), freed: gone }
+        let allocated = self.prepend(&kept);
+        self.recent = Recent::default();
+        for id in self.ids(Position::MIN) {
+            self.recent.note(&id);
+        }
+        Filled { allocated, freed: gone, news }
+    }
+
+    /// What came to others since this log is fed, and has not come here yet. Put in before the seam it would pass by those who
+    /// read. Those of one origin come in order, so what is older than one that came was not to come.
+    fn take_news(&self, kept: &mut Vec<Kept>, above: EventId) -> Vec<Kept> {
+        let live = self.ids(self.seam);
+        let first_of = |origin| live.iter().copied().filter(|id| id.origin == origin).min();
+        let is_news = |event: &mut Kept| event.id > first_of(event.id.origin).unwrap_or(above);
+        kept.extract_if(.., is_news).collect()
     }
 
     /// All events that are here, in their order.
@@ -79,7 +99,9 @@ impl TopicLog {
 
     /// Makes segments that end at the seam.
     fn prepend(&mut self, kept: &[Kept]) -> Vec<(u64, u64)> {
-        let chunks: Vec<_> = kept.iter().map(|event| (event.id, chunk(event))).collect();
+        let mut recent = Recent::default();
+        let chunks: Vec<_> =
+            kept.iter().map(|event| (event.id, event.chunk(&recent.note(&event.id)))).collect();
         let bytes: usize = chunks.iter().map(|(_, chunk)| chunk.len()).sum();
         let mut at =
             Position { offset: self.seam.offset - bytes as u64, seq: self.seam.seq - chunks.len() as u64 };
@@ -102,11 +124,19 @@ impl TopicLog {
     }
 }
 
-fn chunk(event: &Kept) -> Vec<u8> {
-    let mut block = Vec::with_capacity(event.after_id.len() + ID_BYTES_MAX + 8);
-    frame::write_id(&event.id, &mut block);
-    block.extend_from_slice(&event.after_id);
-    record::chunked(&block)
+impl Kept {
+    /// The event as a reader gets it who has come so far with it.
+    pub(super) fn chunk(&self, cursor: &Cursor) -> Vec<u8> {
+        record::chunked(&self.frame(cursor))
+    }
+
+    /// Its event-stream block, with its id line.
+    pub fn frame(&self, cursor: &Cursor) -> Vec<u8> {
+        let mut block = Vec::with_capacity(self.after_id.len() + CURSOR_BYTES_MAX + 8);
+        frame::write_id(cursor, &mut block);
+        block.extend_from_slice(&self.after_id);
+        block
+    }
 }
 
 /// A segment that begins at `base` and is full, and where it ends.
@@ -150,14 +180,14 @@ mod tests {
         let reader = log.head();
         append(&mut log, 6);
         assert!(!log.after(&EventId::at(4)).1 && log.can_fill());
-        let filled = log.fill([6, 4, 2, 3].map(kept).into(), EventId::at(2), Feed::Wanted);
+        let filled = log.fill([6, 4, 2, 3].map(kept).into(), EventId::at(2), Feed::Wanted, None);
         assert_eq!((filled.allocated.len(), filled.freed > 0), (1, true));
         assert_eq!(times(&log.kept()), [2, 3, 4, 6]);
         assert_eq!(log.view(reader).head.seq - reader.seq, 1, "the reader is where it was");
         assert_eq!(log.after(&kept(3).id), (log.nth(log.tail().seq + 2), true));
         assert!(!log.after(&EventId::at(1)).1);
         assert_eq!(
-            log.fill(vec![kept(1)], EventId::at(0), Feed::Wanted),
+            log.fill(vec![kept(1)], EventId::at(0), Feed::Wanted, None),
             Filled::default(),
             "it is read by now"
         );
@@ -171,7 +201,7 @@ mod tests {
             append(&mut log, ms);
         }
         log.trim(&Bounds { events: 1, bytes: u64::MAX, age_ms: u64::MAX }, 0);
-        assert_eq!(log.fill(vec![kept(4)], EventId::default(), Feed::Wanted), Filled::default());
+        assert_eq!(log.fill(vec![kept(4)], EventId::default(), Feed::Wanted, None), Filled::default());
         assert_eq!(times(&log.kept()), [7]);
     }
 
@@ -196,7 +226,7 @@ mod tests {
                 log.append(&event(n).id, &event(n).after_id);
             }
             let others: Vec<_> = (0..places.len()).filter(|n| places[*n].1 || !places[*n].0).map(event).collect();
-            log.fill(others, EventId::default(), Feed::Wanted);
+            log.fill(others, EventId::default(), Feed::Wanted, None);
             let all: Vec<_> = (0..places.len()).map(event).collect();
             prop_assert_eq!(log.kept(), all);
             prop_assert_eq!(log.view(reader).head.seq - reader.seq, (places.len() - seam) as u64);

@@ -6,7 +6,7 @@
 
 use std::{io::Write as _, ops::Range};
 
-use crate::event::{EventId, id::ID_BYTES_MAX};
+use crate::event::{Cursor, EventId, cursor::CURSOR_BYTES_MAX};
 
 /// What ends a chunked body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -43,11 +43,16 @@ impl Record {
         Some(Self { chunk: at..frame.end + CRLF.len(), frame })
     }
 
-    /// The event's id, which every record in a log begins with.
+    /// The event's id.
     pub fn id(&self, bytes: &[u8]) -> EventId {
+        self.cursor(bytes).id
+    }
+
+    /// How far a reader of the log has come with the event, which every record in a log begins with.
+    pub fn cursor(&self, bytes: &[u8]) -> Cursor {
         let text = &bytes[self.frame.start + ID_FIELD.len()..self.frame.end];
-        let end = text.iter().take(ID_BYTES_MAX + 1).position(|b| *b == b'\n');
-        end.and_then(|end| EventId::parse(&text[..end])).expect("a record begins with its id")
+        let end = text.iter().take(CURSOR_BYTES_MAX + 1).position(|b| *b == b'\n');
+        end.and_then(|end| Cursor::parse(&text[..end])).expect("a record begins with its id")
     }
 
     /// The event's block without its id line.

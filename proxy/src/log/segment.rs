@@ -7,7 +7,7 @@ use super::{
     record::{self, Record},
     topic_log::Position,
 };
-use crate::event::EventId;
+use crate::event::{Cursor, EventId};
 
 /// A topic with a log, its map entry and a segment's own fields, rounded up, so that a budget over many small
 /// topics holds.
@@ -107,11 +107,11 @@ impl Segment {
         self.records(bytes, self.base.offset).nth(nth).map(|(position, _)| position)
     }
 
-    /// The record that begins at `offset` and its id.
-    pub fn at(&self, offset: u64) -> Option<(EventId, u64)> {
+    /// The cursor after the record that begins at `offset`, and its length in bytes.
+    pub fn at(&self, offset: u64) -> Option<(Cursor, u64)> {
         let bytes = self.buf.bytes();
         let record = Record::at(bytes, self.index(offset))?;
-        Some((record.id(bytes), record.chunk.len() as u64))
+        Some((record.cursor(bytes), record.chunk.len() as u64))
     }
 
     /// The highest id of its records.

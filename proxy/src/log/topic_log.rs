@@ -6,10 +6,11 @@ use smallvec::SmallVec;
 
 use super::{
     append_buf::Writer,
+    recent::Recent,
     record::{self, Record},
     segment::{Segment, Slice},
 };
-use crate::event::{EventId, Origin, frame, id::ID_BYTES_MAX};
+use crate::event::{Cursor, EventId, Origin, cursor::CURSOR_BYTES_MAX, frame};
 
 /// The first segment of a topic is small, because most topics see few events; each further one is twice as
 /// large, up to this.
@@ -77,6 +78,7 @@ pub struct TopicLog {
     /// What lies before it may have holes, and is read by nobody before it has been filled in.
     pub(super) seam: Position,
     pub(super) filled: bool,
+    pub(super) recent: Recent,
     /// Up to where each delivery shard has looked; `None` for those without subscribers.
     taken: SmallVec<[Option<u64>; 2]>,
 }
@@ -143,8 +145,8 @@ impl TopicLog {
     /// Appends one event and returns the bytes of memory allocated for it. `after_id` is the event's block
     /// without its id line. Ids of one origin ascend; those of others come as they arrive.
     pub fn append(&mut self, id: &EventId, after_id: &[u8]) -> u64 {
-        let mut id_line = Vec::with_capacity(ID_BYTES_MAX + 8);
-        frame::write_id(id, &mut id_line);
+        let mut id_line = Vec::with_capacity(CURSOR_BYTES_MAX + 8);
+        frame::write_id(&self.recent.note(id), &mut id_line);
         let size_line = record::size_line(id_line.len() + after_id.len());
         let parts = [size_line.as_ref(), &id_line, after_id, b"\r\n"];
         let len: usize = parts.iter().map(|p| p.len()).sum();
@@ -171,7 +173,8 @@ impl TopicLog {
         let mut freed = 0_u64;
         while self.tail.seq < self.head.seq && self.tail.offset < unseen {
             let front = self.segments.front().expect("a log with events has segments");
-            let (id, len) = front.at(self.tail.offset).expect("the tail is the start of a record");
+            let (Cursor { id, .. }, len) =
+                front.at(self.tail.offset).expect("the tail is the start of a record");
             let within = self.head.seq - self.tail.seq <= bounds.events
                 && self.head.offset - self.tail.offset <= bounds.bytes
                 && id.ms.saturating_add(bounds.age_ms) >= now_ms;
@@ -291,14 +294,14 @@ impl TopicLog {
         self.tail.offset.max(segment.base.offset)
     }
 
-    /// The id of the event that ends where `position` is, even if it is gone.
-    pub fn id_before(&self, position: Position) -> Option<EventId> {
+    /// How far a reader at `position` has come, even if the event before it is gone.
+    pub fn cursor_at(&self, position: Position) -> Option<Cursor> {
         if position.offset <= self.tail.offset {
-            return self.dropped;
+            return self.dropped.map(Cursor::from);
         }
         let (start, _) = self.around(position.offset - 1)?;
         let segment = self.segments.partition_point(|s| s.base.offset <= start.offset);
-        self.segments.get(segment.checked_sub(1)?)?.at(start.offset).map(|(id, _)| id)
+        self.segments.get(segment.checked_sub(1)?)?.at(start.offset).map(|(cursor, _)| cursor)
     }
 
     /// The first event that is not older than `ms`, or the end of the log.
@@ -338,7 +341,7 @@ impl TopicLog {
     /// The id of the oldest event.
     pub fn oldest(&self) -> Option<EventId> {
         let front = self.segments.front()?;
-        (self.tail.seq < self.head.seq).then(|| front.at(self.tail.offset).map(|(id, _)| id))?
+        (self.tail.seq < self.head.seq).then(|| front.at(self.tail.offset).map(|(cursor, _)| cursor.id))?
     }
 
     /// The greatest id that has been here.
@@ -505,7 +508,7 @@ mod tests {
             prop_assert_eq!(seq(position), next);
             prop_assert_eq!(complete, tail == 0 || asked + 1 >= tail);
             prop_assert_eq!(nth(&log, next), position);
-            prop_assert_eq!(log.id_before(position), next.checked_sub(1).map(id));
+            prop_assert_eq!(log.cursor_at(position), next.checked_sub(1).map(|n| id(n).into()));
             prop_assert_eq!(ids(&log.view(position)).len() as u64, all - next);
             if next < all {
                 for offset in [position.offset, position.offset + 5] {

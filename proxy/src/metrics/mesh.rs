@@ -100,6 +100,14 @@ fn events(all: &mut Families, r: &mesh::Reading, remote: &RemoteReading) {
         "Events that other instances did not get because they do not keep up",
         r.node.events_dropped,
     );
+    let (once, again) = remote.reordered;
+    all.counters(
+        "revenprox_resumes_reordered_total",
+        "Subscribers that came from an instance where events had another order, by how they got those around their last one: \
+         exactly `once`, or, where the order could not be found out, some `again`",
+        "kind",
+        [("once", once), ("again", again)].into_iter(),
+    );
 }
 
 fn faults(all: &mut Families, r: &mesh::Reading) {
@@ -208,4 +216,7 @@ pub struct RemoteReading {
     pub unwanted: u64,
     /// Too far in the future.
     pub refused: u64,
+    /// Subscribers that came from another instance where the order was another: those whose place was found exactly, and those
+    /// who may have got events again.
+    pub reordered: (u64, u64),
 }

@@ -119,6 +119,7 @@ impl Reading {
                 taken: hub.remote().appended(),
                 unwanted: hub.remote().unwanted(),
                 refused: hub.remote().refused(),
+                reordered: hub.reordered(),
             },
             mesh: server.mesh().map(|mesh| mesh.reading()).unwrap_or_default(),
             ..delivered

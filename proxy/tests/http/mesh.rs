@@ -4,6 +4,7 @@ mod cluster;
 mod faults;
 mod ingest;
 mod network;
+mod order;
 mod resume;
 mod security;
 mod ways;

@@ -232,3 +232,28 @@ fn what_passed_by_an_instance_that_stood_still_arrives_when_it_goes_on() {
         assert_eq!(stream.next_data(), "live", "nothing comes twice");
     }
 }
+
+/// What passed by an instance while nobody wanted the topic there is not taken for not published, though its clock has not
+/// heard of it either.
+#[test]
+fn an_instance_that_had_subscribers_long_ago_asks_for_what_passed_it_by() {
+    let cluster = Cluster::start(3, "[history]\nkeepers = 1\n");
+    let topics = |at: usize| (0..6).map(move |n| format!("{at}-{n}"));
+    let path = |topic: &String| format!("/events/{topic}");
+    for (at, topic) in (0..3).flat_map(|at| topics(at).map(move |topic| (at, topic))) {
+        let mut stream = cluster[at].subscribe(&path(&topic), "");
+        cluster[(at + 1) % 3].publish(&topic, "one");
+        assert_eq!(stream.next_data(), "one");
+    }
+    wait_until("nobody to want them any more", || cluster.sum("revenprox_mesh_topics_announced") == 0);
+    for (at, topic) in (0..3).flat_map(|at| topics(at).map(move |topic| (at, topic))) {
+        let (publisher, other) = ((at + 1) % 3, (at + 2) % 3);
+        let mut stream = cluster[other].subscribe(&path(&topic), "");
+        cluster[publisher].publish(&topic, "two");
+        assert_eq!(stream.next_data(), "two");
+        cluster[publisher].publish(&topic, "three");
+        let mut back = resume(&cluster, at, &path(&topic), &stream);
+        cluster[publisher].publish(&topic, "four");
+        assert_eq!(back.take_data(2), ["three", "four"], "{topic} at {at}");
+    }
+}

@@ -65,6 +65,11 @@ impl Stream {
         (0..count).map(|_| self.next_data()).collect()
     }
 
+    /// Everything that has been read and not been taken. What a client that leaves now has seen ends with it.
+    pub(crate) fn seen(&mut self) -> Vec<Event> {
+        self.events.drain(..).collect()
+    }
+
     /// Reads until the stream ends, and returns the events on the way.
     pub(crate) fn rest(&mut self) -> (Vec<Event>, End) {
         let events = std::iter::from_fn(|| self.next()).collect();

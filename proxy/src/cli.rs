@@ -2,6 +2,7 @@
 
 mod check;
 mod generate;
+mod health;
 mod publish;
 mod serve;
 mod subscribe;
@@ -58,6 +59,7 @@ enum Command {
     Token(token::Sign),
     Subscribe(subscribe::Subscribe),
     Publish(publish::Publish),
+    Health(health::Health),
     Completions(generate::Completions),
     Man(generate::Man),
     /// Print the JSON schema of the configuration.
@@ -137,6 +139,7 @@ impl Cli {
             Command::Token(sign) => sign.run(out),
             Command::Subscribe(subscribe) => subscribe.run(out),
             Command::Publish(publish) => publish.run(out),
+            Command::Health(health) => health.run(out),
             Command::Completions(completions) => completions.run(out),
             Command::Man(man) => man.run(out),
             Command::ConfigSchema => generate::config_schema(out),

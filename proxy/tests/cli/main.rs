@@ -3,6 +3,7 @@
 
 mod check;
 mod documents;
+mod health;
 mod publish;
 mod serve;
 mod server;

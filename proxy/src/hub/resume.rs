@@ -155,8 +155,9 @@ impl Hub {
         };
         let (position, complete, oldest, before, dropped) =
             topic.read(read).unwrap_or((Position::default(), true, None, None, None));
-        // An id of another instance is known if its event is here, or if all events above it are.
-        let here = complete && before == id;
+        // An id of another instance is known if its event is here, or if all events above it are. A text that is no id is not, also
+        // where there is no event at all.
+        let here = complete && id.is_some() && before == id;
         let floor = self.floor(topic);
         let passed_by = |id: EventId| id < floor;
         let own = |id: EventId| id.origin == self.clock.origin() && id <= reached;

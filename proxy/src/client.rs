@@ -10,7 +10,7 @@ pub mod target;
 pub use self::{
     http::{HttpClient, Trust},
     parser::{Event, Parser},
-    publish::{Publication, Publisher},
+    publish::{Ack, Publication, Publisher},
     subscribe::{Signal, Subscriber, Subscription},
     target::Target,
 };

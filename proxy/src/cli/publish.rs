@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{CliError, Connection, Exit, block_on};
-use crate::client::{ClientError, HttpClient, Publication, Publisher, Target};
+use crate::client::{Ack, ClientError, HttpClient, Publication, Publisher, Target};
 
 /// The most data that is read for one event.
 const DATA_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -35,9 +35,12 @@ pub(super) struct Publish {
     /// The reconnection time that subscribers are given with the event, in milliseconds.
     #[arg(long, value_name = "MS", conflicts_with = "ndjson")]
     retry: Option<u64>,
-    /// A key under which the proxy accepts the event once only.
+    /// A key under which the proxy accepts the event once only, so that the same command can be run again safely.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["ndjson", "lines"])]
     idempotency_key: Option<String>,
+    /// What to wait for: until the proxy has the event, or until another instance that keeps the topic has it too.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value = "accepted")]
+    ack: Ack,
     /// Publish each line of the standard input as an event, as it comes.
     #[arg(long, conflicts_with_all = ["ndjson", "data"])]
     lines: bool,
@@ -100,7 +103,7 @@ impl Publish {
             if batch.is_empty() {
                 return Ok(exit);
             }
-            let answer = runtime.block_on(publisher.publish_batch(Bytes::from(batch)))?;
+            let answer = runtime.block_on(publisher.publish_batch(Bytes::from(batch), self.ack))?;
             exit = worse(exit, self.print(&answer, out)?);
         }
     }
@@ -110,6 +113,7 @@ impl Publish {
             event: self.event.clone(),
             retry: self.retry,
             idempotency_key: self.idempotency_key.clone(),
+            ack: self.ack,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The command line of `sse-proxy`.
 
 mod check;
+mod doctor;
 mod generate;
 mod health;
 mod publish;
@@ -10,12 +11,12 @@ mod token;
 mod topic_id;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     net::SocketAddr,
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::styling::Style};
 
 pub use self::serve::serve;
 use crate::{
@@ -60,6 +61,7 @@ enum Command {
     Subscribe(subscribe::Subscribe),
     Publish(publish::Publish),
     Health(health::Health),
+    Doctor(doctor::Doctor),
     Completions(generate::Completions),
     Man(generate::Man),
     /// Print the JSON schema of the configuration.
@@ -90,6 +92,13 @@ pub enum Action {
     Serve(Source),
     /// Nothing more: a command has ended so.
     Exit(Exit),
+}
+
+/// Whether output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colours {
+    On,
+    Off,
 }
 
 /// Why a command could not do what was asked.
@@ -140,6 +149,7 @@ impl Cli {
             Command::Subscribe(subscribe) => subscribe.run(out),
             Command::Publish(publish) => publish.run(out),
             Command::Health(health) => health.run(out),
+            Command::Doctor(doctor) => doctor.run(Colours::of(env), out),
             Command::Completions(completions) => completions.run(out),
             Command::Man(man) => man.run(out),
             Command::ConfigSchema => generate::config_schema(out),
@@ -209,6 +219,23 @@ fn report(error: &CliError) -> Exit {
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+// === impl Colours ===
+
+impl Colours {
+    /// On for a terminal that can show them, unless `NO_COLOR` has any value (no-color.org).
+    fn of(env: impl IntoIterator<Item = (String, String)>) -> Self {
+        let unwanted = |(name, value): (String, String)| {
+            (name == "NO_COLOR" && !value.is_empty()) || (name == "TERM" && value == "dumb")
+        };
+        if !io::stdout().is_terminal() || env.into_iter().any(unwanted) { Self::Off } else { Self::On }
+    }
+
+    /// The text in a style, or as it is.
+    fn paint(self, style: Style, text: &str) -> String {
+        if self == Self::On { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 

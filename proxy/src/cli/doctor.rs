@@ -32,8 +32,8 @@ use crate::client::{ClientError, HttpClient, Publisher, Target, Token};
 #[command(after_help = "\
 Examples:
   sse-proxy doctor https://events.example.com demo --token-file token
-  sse-proxy doctor https://events.example.com demo --publish-url http://10.0.0.5:8080 --publish-token eyJ…
-  sse-proxy doctor https://events.example.com demo --no-publish --idle 2m    # by keepalives alone
+  sse-proxy doctor https://events.example.com demo --publish-url http://10.0.0.5:8080
+  sse-proxy doctor https://events.example.com demo --no-publish --idle 2m    by keepalives alone
   sse-proxy doctor https://events.example.com demo --origin https://app.example.com --json")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Doctor {
@@ -87,7 +87,7 @@ impl Doctor {
         };
         let seen = block_on(async { Ok(observe(&plan, &say).await?) })?;
         let mut behind = self.behind;
-        if let Some(head) = seen.answer.stream() {
+        if let Some(head) = seen.answer.stream().or(seen.late.as_ref()) {
             for product in Product::recognise(&head.headers) {
                 if !behind.contains(&product) {
                     behind.push(product);

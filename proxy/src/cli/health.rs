@@ -21,9 +21,10 @@ const DEFAULT_PATH: &str = "/readyz";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sse-proxy health                                  # is the proxy on this machine ready?
-  sse-proxy health http://127.0.0.1:8080/livez      # is it alive, even if it drains?
-  HEALTHCHECK CMD [\"sse-proxy\", \"health\"]           # in a Dockerfile: no shell and no curl is needed")]
+  sse-proxy health                                 is the proxy on this machine ready?
+  sse-proxy health http://127.0.0.1:8080/livez     is it alive, even if it drains?
+
+In a Dockerfile, without a shell: HEALTHCHECK CMD [\"sse-proxy\", \"health\"]")]
 pub(super) struct Health {
     /// The URL to ask; without a path, /readyz of it.
     #[arg(default_value = "http://127.0.0.1:8080/readyz")]

@@ -77,6 +77,29 @@ fn a_direct_way_is_well() {
 }
 
 #[test]
+fn over_tls_a_browser_may_have_many_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(path("cert"), made.cert.pem()).unwrap();
+    std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "[jwt_verifier]\nrequire_authentication = false\n[tls]\nbind_address = \"{address}\"\n\
+         cert_file = {:?}\nkey_file = {:?}\n",
+        path("cert"),
+        path("key"),
+    );
+    std::fs::write(path("proxy.toml"), config).unwrap();
+    let _proxy = Proxy::start_with(&["--config", &path("proxy.toml")], &[]);
+    let found = examine(&format!("https://{address}"), &["--ca", &path("cert"), "--idle", "0"]);
+    assert_eq!((found.code, found.complaints()), (0, vec![]), "{found:#?}");
+    assert_eq!(found.text("http"), "HTTP/2.0: many streams share one connection");
+    assert!(found.text("buffering").starts_with("10 of 10"), "{found:#?}");
+}
+
+#[test]
 fn nginx_that_does_as_the_proxy_says_is_well() {
     let proxy = lively();
     let nginx = Middle::nginx(&proxy.url, "", "");
@@ -89,7 +112,8 @@ fn nginx_that_does_as_the_proxy_says_is_well() {
 fn nginx_that_buffers_is_found() {
     let proxy = lively();
     let nginx = Middle::nginx(&proxy.url, "", "proxy_buffering on;\nproxy_ignore_headers X-Accel-Buffering;");
-    let found = examine(&nginx.url, &["--idle", "0", "--behind", "nginx"]);
+    let found = examine(&nginx.url, &["--idle", "0"]);
+    assert_eq!(found.report["behind"], serde_json::json!(["nginx"]), "known by the head that came too late");
     assert_eq!((found.code, found.of("buffering")["level"].as_str()), (1, Some("problem")), "{found:#?}");
     assert!(found.text("buffering").contains("none of 10 events"), "{found:#?}");
     assert!(found.text("buffering").contains("KiB more had been published"), "{found:#?}");

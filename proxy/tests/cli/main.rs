@@ -9,6 +9,7 @@ mod publish;
 mod serve;
 mod server;
 mod subscribe;
+mod terminal;
 mod token;
 mod topic_id;
 

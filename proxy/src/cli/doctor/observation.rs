@@ -9,6 +9,8 @@ use http::{HeaderMap, StatusCode, Version};
 pub(super) struct Observations {
     /// What the request for a stream was answered with.
     pub(super) answer: Answer,
+    /// A head that came when nobody waited for it any more.
+    pub(super) late: Option<Head>,
     /// The encoding that a stream came in when a browser's encodings were offered.
     pub(super) encoding: Option<String>,
     /// How events came through, if there were any to send.

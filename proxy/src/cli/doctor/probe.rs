@@ -78,8 +78,16 @@ pub(super) async fn observe(plan: &Plan, say: &dyn Fn(&str)) -> Result<Observati
         stream.answer(PATIENCE).await;
     }
     let timed = Err(Untimed::NotWanted);
-    let mut seen =
-        Observations { answer, encoding, timed, silence: None, resumed: None, cors: None, clock_ms };
+    let mut seen = Observations {
+        answer,
+        late: None,
+        encoding,
+        timed,
+        silence: None,
+        resumed: None,
+        cors: None,
+        clock_ms,
+    };
     if seen.answer.stream().is_none() && !matches!(seen.answer, Answer::Late(_)) {
         return Ok(seen);
     }
@@ -100,6 +108,7 @@ pub(super) async fn observe(plan: &Plan, say: &dyn Fn(&str)) -> Result<Observati
         say(&format!("staying on the silent stream for {} s", plan.idle.as_secs()));
         seen.silence = Some(examination.silence().await);
     }
+    seen.late = examination.stream.late_head();
     if let Some(origin) = &plan.origin {
         seen.cors = Some(plan.cors(origin, &seen.answer).await?);
     }

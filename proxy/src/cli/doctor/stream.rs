@@ -39,6 +39,7 @@ pub(super) struct Stream {
     news: mpsc::Receiver<(Instant, News)>,
     task: JoinHandle<()>,
     parser: Parser,
+    late: Option<Head>,
 }
 
 // === impl Stream ===
@@ -55,7 +56,7 @@ impl Stream {
             };
             let _ = sender.send((Instant::now(), News::End(end))).await;
         });
-        Self { asked: Instant::now(), news, task, parser: Parser::new() }
+        Self { asked: Instant::now(), news, task, parser: Parser::new(), late: None }
     }
 
     /// Waits for the head.
@@ -68,8 +69,13 @@ impl Stream {
         }
     }
 
+    /// The head, if it came later than it was waited for.
+    pub(super) fn late_head(&mut self) -> Option<Head> {
+        self.late.take()
+    }
+
     /// What comes next and when it came; `None` if nothing does before the deadline. What had come by then is told
-    /// even afterwards. A head that is late is passed over.
+    /// even afterwards. A head that is late is kept.
     pub(super) async fn next(&mut self, deadline: Instant) -> Option<(Instant, Part)> {
         loop {
             let (at, news) = match self.news.try_recv() {
@@ -77,7 +83,7 @@ impl Stream {
                 Err(_) => timeout_at(deadline, self.news.recv()).await.ok()??,
             };
             match news {
-                News::Head(_) => {}
+                News::Head(head) => self.late = Some(*head),
                 News::End(why) => return Some((at, Part::End(why))),
                 News::Bytes(bytes) => {
                     let part = match self.parser.feed(&bytes) {

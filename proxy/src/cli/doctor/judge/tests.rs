@@ -35,6 +35,7 @@ fn timed(delays: &[Option<u64>]) -> Timed {
 fn good() -> Observations {
     Observations {
         answer: Answer::Head(head(200, &GOOD), ms(3)),
+        late: None,
         encoding: None,
         timed: Ok(timed(&[Some(2); 10])),
         silence: Some(Silence { watched: ms(35_000), heard: vec![ms(21_000)], ended: None, farewell: None }),

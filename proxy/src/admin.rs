@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION, request::Parts};
 use hyper::body::Incoming;
+use revenprox_mesh::facts::TEXT_BYTES_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout_at};
@@ -163,14 +164,22 @@ async fn set_log_level(server: &Server, head: &Parts, body: Incoming) -> Result<
 
 async fn revoke(server: &Server, head: &Parts, body: Incoming) -> Result<Value, Problem> {
     let order: Revoke = read_json(server, head, body).await?;
-    let claim = match (order.sub, order.jti, order.kid) {
-        (Some(sub), None, None) => Claim::Subject(sub),
-        (None, Some(jti), None) => Claim::TokenId(jti),
-        (None, None, Some(kid)) => Claim::KeyId(kid),
+    let (claim, text): (fn(String) -> Claim, _) = match (order.sub, order.jti, order.kid) {
+        (Some(sub), None, None) => (Claim::Subject, sub),
+        (None, Some(jti), None) => (Claim::TokenId, jti),
+        (None, None, Some(kid)) => (Claim::KeyId, kid),
         _ => return Err(Problem::bad_request("name one of sub, jti and kid")),
     };
+    // Others could not be told of a longer one.
+    if !(1..=TEXT_BYTES_MAX).contains(&text.len()) {
+        let detail = format!("what is revoked has {} bytes; it must have 1 to {TEXT_BYTES_MAX}", text.len());
+        return Err(Problem::bad_request(detail));
+    }
     let seconds = order.expires_in_seconds.unwrap_or(REVOKED_FOR_S);
-    if !server.revoke(claim, Duration::from_secs(seconds)) {
+    if seconds == 0 {
+        return Err(Problem::bad_request("expires_in_seconds is at least 1"));
+    }
+    if !server.revoke(claim(text), Duration::from_secs(seconds)) {
         let detail = "too many revocations are in force; revoke a whole key by its kid instead";
         return Err(Problem::passing(StatusCode::SERVICE_UNAVAILABLE, detail, 60));
     }

@@ -1,7 +1,10 @@
 //! The command line of `sse-proxy`.
 
 mod check;
+mod doctor;
 mod generate;
+mod health;
+mod progress;
 mod publish;
 mod serve;
 mod subscribe;
@@ -9,12 +12,12 @@ mod token;
 mod topic_id;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     net::SocketAddr,
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::styling::Style};
 
 pub use self::serve::serve;
 use crate::{
@@ -22,22 +25,30 @@ use crate::{
     config::{Problem, Source},
 };
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  sse-proxy --dev                                       try it on this machine
+  sse-proxy subscribe http://127.0.0.1:8080 demo        in a second terminal
+  sse-proxy publish http://127.0.0.1:8080 demo hello    in a third
+  sse-proxy check config/proxy.toml                     before it goes to work
+  sse-proxy --config config/proxy.toml                  at work
+
 Exit codes:
-  0  success
-  1  something failed while running, such as a server that cannot be reached or a file that cannot be read
+  0  success; ready, for health; no problem, for doctor
+  1  something failed, such as a server or a file that is not there
   2  the command line is wrong, or the configuration has problems
-  3  the server refused the request, with a status of 4xx or because the token has expired
+  3  the server refused the request with a 4xx, or the token expired
   4  --timeout passed before everything asked for was there
 
-Every key of the configuration can be set by the environment: http.bind_address by
-REVENPROX_HTTP__BIND_ADDRESS.";
+Colours are used on a terminal only, and not if NO_COLOR is set.
+Every key of the configuration can be set by the environment:
+http.bind_address by REVENPROX_HTTP__BIND_ADDRESS.";
 
 /// A brokerless, horizontally scalable Server-Sent-Events proxy.
 ///
 /// Without a command, runs the proxy.
 #[derive(Debug, Parser)]
-#[command(name = "sse-proxy", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+#[command(name = "sse-proxy", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "config/proxy.toml")]
@@ -58,9 +69,12 @@ enum Command {
     Token(token::Sign),
     Subscribe(subscribe::Subscribe),
     Publish(publish::Publish),
+    Health(health::Health),
+    Doctor(doctor::Doctor),
     Completions(generate::Completions),
     Man(generate::Man),
-    /// Print the JSON schema of the configuration.
+    /// Print the JSON schema of the configuration, for editors.
+    #[command(after_help = "Examples:\n  sse-proxy config-schema > proxy.schema.json")]
     ConfigSchema,
     #[command(hide = true)]
     Docs(generate::Docs),
@@ -88,6 +102,13 @@ pub enum Action {
     Serve(Source),
     /// Nothing more: a command has ended so.
     Exit(Exit),
+}
+
+/// Whether output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colours {
+    On,
+    Off,
 }
 
 /// Why a command could not do what was asked.
@@ -137,6 +158,8 @@ impl Cli {
             Command::Token(sign) => sign.run(out),
             Command::Subscribe(subscribe) => subscribe.run(out),
             Command::Publish(publish) => publish.run(out),
+            Command::Health(health) => health.run(out),
+            Command::Doctor(doctor) => doctor.run(Colours::of(env), out),
             Command::Completions(completions) => completions.run(out),
             Command::Man(man) => man.run(out),
             Command::ConfigSchema => generate::config_schema(out),
@@ -209,6 +232,23 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+// === impl Colours ===
+
+impl Colours {
+    /// On for a terminal that can show them, unless `NO_COLOR` has any value (no-color.org).
+    fn of(env: impl IntoIterator<Item = (String, String)>) -> Self {
+        let unwanted = |(name, value): (String, String)| {
+            (name == "NO_COLOR" && !value.is_empty()) || (name == "TERM" && value == "dumb")
+        };
+        if !io::stdout().is_terminal() || env.into_iter().any(unwanted) { Self::Off } else { Self::On }
+    }
+
+    /// The text in a style, or as it is.
+    fn paint(self, style: Style, text: &str) -> String {
+        if self == Self::On { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
@@ -250,6 +290,46 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The words of an example, up to its comment or what the shell does with the output.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+        for (at, character) in line.char_indices() {
+            match character {
+                '\'' => quoted = !quoted,
+                // Two spaces begin what is said of the example.
+                ' ' if !quoted && line[at..].starts_with("  ") => break,
+                ' ' if !quoted => words.push(std::mem::take(&mut word)),
+                other => word.push(other),
+            }
+        }
+        words.push(word);
+        let end =
+            words.iter().position(|word| ["|", ">", "<"].contains(&word.as_str())).unwrap_or(words.len());
+        words.truncate(end);
+        words
+    }
+
+    #[test]
+    fn every_command_has_examples_that_are_right() {
+        let program = Cli::command();
+        let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+        for command in commands.chain([&program]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:\n"), "{} has no examples", command.get_name());
+            let examples: Vec<_> =
+                help.lines().filter_map(|line| line.strip_prefix("  sse-proxy ")).collect();
+            assert!(!examples.is_empty(), "{help}");
+            for example in examples {
+                let line = [vec!["sse-proxy".to_owned()], words(example)].concat();
+                Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            }
+            assert!(
+                help.lines().all(|line| line.chars().count() <= 98),
+                "a terminal would break a line of\n{help}"
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod target;
 pub use self::{
     http::{HttpClient, Trust},
     parser::{Event, Parser},
-    publish::{Publication, Publisher},
+    publish::{Ack, Publication, Publisher},
     subscribe::{Signal, Subscriber, Subscription},
     target::Target,
 };
@@ -75,7 +75,7 @@ pub enum ClientError {
 
 impl Token {
     /// The value of the header `Authorization`, if a token is sent.
-    fn header(&self) -> Result<Option<::http::HeaderValue>, ClientError> {
+    pub(crate) fn header(&self) -> Result<Option<::http::HeaderValue>, ClientError> {
         let token = match self {
             Self::None => return Ok(None),
             Self::Fixed(token) => token.clone(),

@@ -11,7 +11,7 @@ use super::{Action, Grant, failure::Failure, permission::Permissions};
 use crate::{config::auth::Auth, topic::TopicName};
 
 /// The longest `sub` and `jti`, in bytes: they are kept for as long as a stream lives.
-const IDENTITY_BYTES_MAX: usize = 256;
+const IDENTITY_BYTES_MAX: usize = revenprox_mesh::facts::TEXT_BYTES_MAX;
 
 /// The claims that matter here (RFC 7519, section 4.1, and ours).
 #[derive(Debug, Default, Deserialize)]

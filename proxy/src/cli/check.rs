@@ -14,6 +14,11 @@ use crate::{
 
 /// Check a configuration file and print all problems as `file:line:column: key: message`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy check config/proxy.toml
+  sse-proxy check --effective config/proxy.toml    what the proxy would really use
+  sse-proxy check --skip-files other-machine.toml")]
 pub(super) struct Check {
     /// The configuration file.
     #[arg(default_value = "config/proxy.toml")]

@@ -13,6 +13,11 @@ use crate::{
 
 /// Print a completion script for a shell.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy completions bash > ~/.local/share/bash-completion/completions/sse-proxy
+  sse-proxy completions zsh > ~/.zfunc/_sse-proxy    a folder that is in fpath
+  sse-proxy completions fish > ~/.config/fish/completions/sse-proxy.fish")]
 pub(super) struct Completions {
     /// The shell.
     shell: Shell,
@@ -20,6 +25,10 @@ pub(super) struct Completions {
 
 /// Print the manual page of the program, or of one of its commands, as roff.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy man > ~/.local/share/man/man1/sse-proxy.1
+  sse-proxy man subscribe > ~/.local/share/man/man1/sse-proxy-subscribe.1")]
 pub(super) struct Man {
     /// The command.
     command: Option<String>,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::Value;
 
-use super::{CliError, Connection, Exit, block_on};
-use crate::client::{ClientError, HttpClient, Publication, Publisher, Target};
+use super::{CliError, Connection, Exit, block_on, progress::Progress};
+use crate::client::{Ack, ClientError, HttpClient, Publication, Publisher, Target};
 
 /// The most data that is read for one event.
 const DATA_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -19,6 +19,13 @@ const BATCH_BYTES_MAX: usize = 512 * 1024;
 
 /// Publish one event, or with --lines or --ndjson many, and print the proxy's answers.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy publish http://127.0.0.1:8080 demo hello
+  sse-proxy publish http://127.0.0.1:8080 orders shipped --event status --idempotency-key order-17
+  sse-proxy publish https://events.example.com orders paid --token-file token --ack replicated
+  sse-proxy publish http://127.0.0.1:8080 logs --lines < build.log
+  sse-proxy publish http://127.0.0.1:8080 --ndjson --id-only < events.ndjson")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Publish {
     /// The URL of the proxy, as in `http://127.0.0.1:8080`.
@@ -35,9 +42,12 @@ pub(super) struct Publish {
     /// The reconnection time that subscribers are given with the event, in milliseconds.
     #[arg(long, value_name = "MS", conflicts_with = "ndjson")]
     retry: Option<u64>,
-    /// A key under which the proxy accepts the event once only.
+    /// A key under which the proxy accepts the event once only, so that the same command can be run again safely.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["ndjson", "lines"])]
     idempotency_key: Option<String>,
+    /// What to wait for: until the proxy has the event, or until another instance that keeps the topic has it too.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value = "accepted")]
+    ack: Ack,
     /// Publish each line of the standard input as an event, as it comes.
     #[arg(long, conflicts_with_all = ["ndjson", "data"])]
     lines: bool,
@@ -82,10 +92,13 @@ impl Publish {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut exit = Exit::Success;
         let mut input = io::stdin().lock();
-        while let Some(line) = read_line(&mut input)? {
+        let mut progress = Progress::new(false);
+        for done in 1.. {
+            let Some(line) = read_line(&mut input)? else { break };
             let data = Bytes::from(without_line_end(line));
             let answer = runtime.block_on(publisher.publish(topic, data, &publication))?;
             exit = worse(exit, self.print(&answer, out)?);
+            progress.show(done, None);
         }
         Ok(exit)
     }
@@ -94,14 +107,17 @@ impl Publish {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut exit = Exit::Success;
         let mut input = io::stdin().lock();
-        let mut held = None;
+        let (mut held, mut done) = (None, 0);
+        let mut progress = Progress::new(false);
         loop {
             let batch = read_batch(&mut input, &mut held)?;
             if batch.is_empty() {
                 return Ok(exit);
             }
-            let answer = runtime.block_on(publisher.publish_batch(Bytes::from(batch)))?;
+            done += memchr::memchr_iter(b'\n', &batch).count() as u64;
+            let answer = runtime.block_on(publisher.publish_batch(Bytes::from(batch), self.ack))?;
             exit = worse(exit, self.print(&answer, out)?);
+            progress.show(done, None);
         }
     }
 
@@ -110,6 +126,7 @@ impl Publish {
             event: self.event.clone(),
             retry: self.retry,
             idempotency_key: self.idempotency_key.clone(),
+            ack: self.ack,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use clap::Args;
 use tokio::time::{Instant, timeout_at};
 
-use super::{CliError, Connection, Exit, block_on, note};
+use super::{CliError, Connection, Exit, block_on, note, progress::Progress};
 use crate::client::{Event, HttpClient, Signal, Subscriber, Subscription, Target};
 
 /// Subscribe to topics and print their events as they come.
@@ -14,6 +14,12 @@ use crate::client::{Event, HttpClient, Signal, Subscriber, Subscription, Target}
 /// the proxy (events whose type starts with `revenprox-`) go to the standard error, or, with --json, among the
 /// events; they do not count for --count.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy subscribe http://127.0.0.1:8080 demo
+  sse-proxy subscribe https://events.example.com orders prices --token-file token --json
+  sse-proxy subscribe http://127.0.0.1:8080 demo --since earliest -n 10    the first ten kept
+  sse-proxy subscribe http://127.0.0.1:8080 demo -n 1 --timeout 5s         one, or exit code 4")]
 pub(super) struct Subscribe {
     /// The URL of the proxy, as in `http://127.0.0.1:8080`, or, without topics, the whole URL of a stream.
     url: String,
@@ -88,12 +94,14 @@ async fn receive(
     printer: &mut Printer<'_>,
 ) -> Result<Exit, CliError> {
     let mut received = 0;
+    let mut progress = Progress::new(printer.quiet);
     loop {
         match subscriber.next().await? {
             Signal::Open => printer.say("connected"),
             Signal::Event(event) => {
                 printer.event(&event)?;
                 received += 1;
+                progress.show(received, count);
                 if count == Some(received) {
                     return Ok(Exit::Success);
                 }

@@ -19,6 +19,11 @@ use crate::{auth::known_as, config::auth::Algorithm};
 /// A token without --subscribe and --publish says nothing about topics; the proxy's configuration decides what
 /// such a token may do.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy token --key hmac.key --subscribe 'orders-*' --ttl 15m
+  sse-proxy token --key private.pem --sub alice --subscribe '*' --publish chat
+  sse-proxy token --secret 'a secret of at least thirty-two bytes' --subscribe demo")]
 pub(super) struct Sign {
     /// The shared secret. Other users of the machine can see it while the command runs; --key hides it.
     #[arg(long, value_name = "TEXT", required_unless_present = "key")]

@@ -9,6 +9,10 @@ use crate::topic::{TopicId, TopicName};
 
 /// Print the ids of topics, as webhooks receive them: the id, two spaces and the name.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sse-proxy topic-id orders
+  sse-proxy topic-id --json 'rooms/42' prices")]
 pub(super) struct TopicIds {
     /// The names, not percent-encoded.
     #[arg(required = true, value_name = "NAME")]

@@ -84,6 +84,12 @@ impl HttpClient {
             Err(_) => Err(ClientError::Unreachable(format!("none within {} s", ANSWER_TIMEOUT.as_secs()))),
         }
     }
+
+    /// Sends a request and reads the answer whole, whatever its status.
+    pub async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<Response<String>, ClientError> {
+        let (head, body) = self.send(request).await?.into_parts();
+        Ok(Response::from_parts(head, text_of(body).await?))
+    }
 }
 
 /// Reads the rest of an answer.
@@ -95,7 +101,7 @@ pub(super) async fn text_of(body: Incoming) -> Result<String, ClientError> {
 }
 
 /// What the server said when it refused a request.
-pub(super) async fn refusal(status: StatusCode, body: Incoming) -> ClientError {
+pub(crate) async fn refusal(status: StatusCode, body: Incoming) -> ClientError {
     let text = text_of(body).await.unwrap_or_default();
     // `application/problem+json`, RFC 9457.
     let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

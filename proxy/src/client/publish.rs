@@ -26,6 +26,27 @@ pub struct Publication {
     pub retry: Option<u64>,
     /// A key under which the proxy accepts the event once only.
     pub idempotency_key: Option<String>,
+    /// What the answer waits for.
+    pub ack: Ack,
+}
+
+/// What an event has to have reached before its publisher is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ack {
+    /// The instance that was asked.
+    #[default]
+    Accepted,
+    /// Another instance that keeps the topic, too.
+    Replicated,
+}
+
+// === impl Ack ===
+
+impl Ack {
+    /// The query parameter, where it is not what is done anyway.
+    fn param(self) -> Option<(&'static str, &'static str)> {
+        (self == Self::Replicated).then_some(("ack", "replicated"))
+    }
 }
 
 // === impl Publisher ===
@@ -45,8 +66,8 @@ impl Publisher {
     ) -> Result<String, ClientError> {
         let retry = publication.retry.map(|retry| retry.to_string());
         let event = publication.event.as_deref().map(|event| ("event", event));
-        let params: Vec<_> =
-            event.into_iter().chain(retry.as_deref().map(|retry| ("retry", retry))).collect();
+        let retry = retry.as_deref().map(|retry| ("retry", retry));
+        let params: Vec<_> = event.into_iter().chain(retry).chain(publication.ack.param()).collect();
         let uri = self.target.url(&[topic.to_owned()], &params)?;
         let mut request = Request::new(Full::new(data));
         *request.uri_mut() = uri;
@@ -59,9 +80,10 @@ impl Publisher {
 
     /// Publishes a batch in NDJSON, one event with its topic a line, and returns the answer with one result a
     /// line.
-    pub async fn publish_batch(&self, lines: Bytes) -> Result<String, ClientError> {
+    pub async fn publish_batch(&self, lines: Bytes, ack: Ack) -> Result<String, ClientError> {
         let mut request = Request::new(Full::new(lines));
-        *request.uri_mut() = Target::new(&self.target.events())?.url(&[], &[])?;
+        let params: Vec<_> = ack.param().into_iter().collect();
+        *request.uri_mut() = Target::new(&self.target.events())?.url(&[], &params)?;
         self.send(request, "application/x-ndjson").await
     }
 

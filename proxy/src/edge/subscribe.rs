@@ -130,11 +130,13 @@ fn start(head: &Parts) -> Result<Start, Problem> {
             None => query::first(query, "last_event_id")?.map(Cow::into_owned),
         },
     };
+    // A client that comes back still has what it asked for at first in its URL. That is checked as it was then, so that
+    // the same URL is never good now and wrong later.
+    let since = query::first(query, "since")?.map(|since| Since::parse(&since, now_ms())).transpose();
+    let since = since.map_err(|error| Problem::bad_request(error.to_string()))?;
     if let Some(id) = named.filter(|id| !id.is_empty()) {
         return Ok(Start::After(id));
     }
-    let since = query::first(query, "since")?.map(|since| Since::parse(&since, now_ms())).transpose();
-    let since = since.map_err(|error| Problem::bad_request(error.to_string()))?;
     Ok(since.map_or(Start::Live, Start::Since))
 }
 

@@ -170,8 +170,9 @@ impl Hub {
         let nothing = || (Resumed { complete: true, ..Resumed::default() }, None, None, None);
         let (resumed, oldest, before, dropped) = topic.read(read).unwrap_or_else(nothing);
         let complete = resumed.complete;
-        // An id of another instance is known if its event is here, or if all events above it are.
-        let here = complete && before.map(|before| before.id) == id;
+        // An id of another instance is known if its event is here, or if all events above it are. A text that is no id is not, also
+        // where there is no event at all.
+        let here = complete && id.is_some() && before.map(|before| before.id) == id;
         let floor = self.floor(topic);
         let passed_by = |id: EventId| id < floor;
         let own = |id: EventId| id.origin == self.clock.origin() && id <= reached;

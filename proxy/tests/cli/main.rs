@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod check;
+mod doctor;
 mod documents;
+mod health;
 mod publish;
 mod serve;
 mod server;
 mod subscribe;
+mod terminal;
 mod token;
 mod topic_id;
 

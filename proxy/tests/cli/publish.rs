@@ -50,6 +50,27 @@ fn the_id_alone_can_be_printed() {
 }
 
 #[test]
+fn a_second_instance_can_be_waited_for() {
+    let server = accepting();
+    let replicated = ["--ack", "replicated"];
+    assert_eq!(publish(&server, &[&["demo", "x", "--event", "e"], &replicated[..]].concat(), "").code, 0);
+    assert_eq!(publish(&server, &[&["demo", "--lines"], &replicated[..]].concat(), "x\n").code, 0);
+    assert_eq!(publish(&server, &[&["--ndjson"], &replicated[..]].concat(), "{}\n").code, 0);
+    assert_eq!(publish(&server, &["demo", "x", "--ack", "accepted"], "").code, 0);
+    let lines: Vec<_> = server.requests().into_iter().map(|request| request.line).collect();
+    assert_eq!(
+        lines,
+        [
+            "POST /events/demo?event=e&ack=replicated",
+            "POST /events/demo?ack=replicated",
+            "POST /events?ack=replicated",
+            "POST /events/demo"
+        ]
+    );
+    assert_eq!(publish(&server, &["demo", "x", "--ack", "perhaps"], "").code, 2);
+}
+
+#[test]
 fn every_line_can_be_an_event() {
     let server = accepting();
     let run = publish(&server, &["demo", "--lines", "--id-only"], "one\n\ntwo\r\nthree");

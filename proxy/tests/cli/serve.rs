@@ -14,10 +14,10 @@ use serde_json::Value;
 use crate::{output_of, run_with};
 
 /// A proxy in a process of its own.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     log: Receiver<String>,
-    url: String,
+    pub(crate) url: String,
     /// Lines that are not of the log.
     said: String,
 }
@@ -26,11 +26,17 @@ struct Proxy {
 
 impl Proxy {
     fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// With more of the environment.
+    pub(crate) fn start_with(args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sse-proxy"))
             .args(args)
             .env_clear()
             .env("REVENPROX_HTTP__BIND_ADDRESS", "127.0.0.1:0")
             .env("REVENPROX_TELEMETRY__LOG_FORMAT", "json")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -255,6 +255,7 @@ fn a_whole_key_can_be_revoked() {
 #[test]
 fn a_revocation_has_to_be_clear() {
     let proxy = Proxy::start(&with_tokens(ADMIN));
+    let long = format!("{{\"sub\":\"{}\"}}", "x".repeat(256));
     let header = bearer(&claims("alice", "1"));
     let mut stream = proxy.subscribe("/events/a", &header);
     for body in [
@@ -264,6 +265,9 @@ fn a_revocation_has_to_be_clear() {
         "{\"sub\":1}",
         "{\"user\":\"alice\"}",
         "{\"sub\":\"alice\",\"expires_in_seconds\":-1}",
+        "{\"sub\":\"alice\",\"expires_in_seconds\":0}",
+        "{\"sub\":\"\"}",
+        &long,
         "sub=alice",
         "[\"alice\"]",
     ] {

@@ -99,6 +99,17 @@ fn an_expired_id_is_a_gap_and_then_what_is_left() {
 }
 
 #[test]
+fn what_is_no_id_is_a_gap_even_where_there_are_no_events() {
+    let proxy = Proxy::start("");
+    let mut stream = proxy.subscribe("/events/empty", "last-event-id: nonsense\r\n");
+    let (_, data) = gap(&mut stream);
+    let wanted = json!({"topic": "empty", "requested": "nonsense", "oldest": null, "reason": "unknown"});
+    assert_eq!(data, wanted);
+    proxy.publish("empty", "next");
+    assert_eq!(stream.next_data(), "next");
+}
+
+#[test]
 fn each_topic_has_its_own_gap() {
     let proxy = Proxy::start("[history]\nmax_events_per_topic = 5\n");
     let few = publish_many(&proxy, "few", 2);
@@ -135,6 +146,11 @@ fn a_first_visit_may_look_back() {
     {
         let mut stream = proxy.subscribe(&format!("/events/a?since={since}"), "");
         assert_eq!(stream.next_data(), first, "{since}");
+    }
+    // A URL that is refused at a first visit is refused when it comes back too.
+    for (since, header) in [("", ""), ("soon", ""), ("soon", "last-event-id: 1703894400000-001-5e0c91aa\r\n")]
+    {
+        assert_eq!(proxy.get(&format!("/events/a?since={since}"), header).status, 400, "{since} {header}");
     }
     let mut future = proxy.subscribe("/events/a?since=2100-01-01T00:00:00Z", "");
     proxy.publish("a", "now");

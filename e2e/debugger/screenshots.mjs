@@ -20,7 +20,8 @@ const PICTURES = [
 /** For how long events flow, so that the curves have a shape. */
 const FLOW_MS = 24_000;
 
-const order = (number) => JSON.stringify({ order: number, customer: "Åsa Lindqvist", lines: [{ sku: "B-12", count: 3, price: 12.5 }], paid: true });
+const order = (number) =>
+  JSON.stringify({ order: number, customer: "Åsa Lindqvist", lines: [{ sku: "B-12", count: 3, price: 12.5 }], paid: true });
 
 async function flow(proxy, until) {
   for (let step = 0; Date.now() < until; step += 1) {
@@ -32,8 +33,11 @@ async function flow(proxy, until) {
 async function take({ name, dark, width, height }) {
   const folder = mkdtempSync(join(tmpdir(), "revenprox-"));
   const mesh = (one, other) => ({
-    REVENPROX_PROXY_ID: one, REVENPROX_NNG__LISTEN_ADDRESSES: `ipc://${folder}/${one}`, REVENPROX_NNG__PEER_ADDRESSES: `ipc://${folder}/${other}`,
-    REVENPROX_HISTORY__MAX_EVENTS_PER_TOPIC: "2", REVENPROX_HISTORY__MAX_AGE_SEC: "60",
+    REVENPROX_PROXY_ID: one,
+    REVENPROX_NNG__LISTEN_ADDRESSES: `ipc://${folder}/${one}`,
+    REVENPROX_NNG__PEER_ADDRESSES: `ipc://${folder}/${other}`,
+    REVENPROX_HISTORY__MAX_EVENTS_PER_TOPIC: "2",
+    REVENPROX_HISTORY__MAX_AGE_SEC: "60",
   });
   const proxies = [await Proxy.start({ env: mesh("edge-1", "edge-2") }), await Proxy.start({ env: mesh("edge-2", "edge-1") })];
   const [near, far] = proxies;

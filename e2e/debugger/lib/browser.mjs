@@ -27,7 +27,12 @@ export async function launch(name, { dark = false, calm = false } = {}) {
     });
   }
   // As root, and in containers, Chromium has no sandbox; the only page it sees is ours.
-  const args = ["--no-sandbox", "--disable-dev-shm-usage", ...(calm ? ["--force-prefers-reduced-motion"] : []), ...(dark ? ["--blink-settings=preferredColorScheme=0"] : [])];
+  const args = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    ...(calm ? ["--force-prefers-reduced-motion"] : []),
+    ...(dark ? ["--blink-settings=preferredColorScheme=0"] : []),
+  ];
   return puppeteer.launch({ browser: "chrome", executablePath: process.env.CHROMIUM, args });
 }
 
@@ -63,10 +68,14 @@ export function text(page, selector) {
 
 /** The rows of the list, newest first. */
 export function rows(page) {
-  return page.$$eval("#rows tr", (found) => found.filter((row) => !row.hidden).map((row) => {
-    const [received, delay, event, topic, id, data] = [...row.cells].map((cell) => cell.innerText.trim());
-    return { received, delay, event, topic, id, data, kind: row.className.replace(/^new ?/, "") };
-  }));
+  return page.$$eval("#rows tr", (found) =>
+    found
+      .filter((row) => !row.hidden)
+      .map((row) => {
+        const [received, delay, event, topic, id, data] = [...row.cells].map((cell) => cell.innerText.trim());
+        return { received, delay, event, topic, id, data, kind: row.className.replace(/^new ?/, "") };
+      }),
+  );
 }
 
 /** What axe-core finds wrong with the page as it is shown now. */
@@ -74,6 +83,8 @@ export async function violations(page) {
   await page.evaluate(await readFile(load.resolve("axe-core/axe.min.js"), "utf8"));
   return page.evaluate(async () => {
     const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
-    return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => `${node.html} (${node.failureSummary})`).join(" | ")}`);
+    return violations.map(
+      ({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => `${node.html} (${node.failureSummary})`).join(" | ")}`,
+    );
   });
 }

@@ -44,10 +44,15 @@ export class Proxy {
   /** Starts `sse-proxy --dev`, or with other arguments, and waits until it serves. */
   static async start({ port, env = {}, args = ["--dev"] } = {}) {
     const proxy = new Proxy(port ?? (await freePort()), env, args);
-    await until(`the proxy to serve:\n${proxy.log}`, () => fetch(`${proxy.origin}/livez`).then((answer) => answer.ok, () => {
-      if (proxy.child.exitCode !== null) throw new Error(`the proxy has ended:\n${proxy.log}`);
-      return false;
-    }));
+    await until(`the proxy to serve:\n${proxy.log}`, () =>
+      fetch(`${proxy.origin}/livez`).then(
+        (answer) => answer.ok,
+        () => {
+          if (proxy.child.exitCode !== null) throw new Error(`the proxy has ended:\n${proxy.log}`);
+          return false;
+        },
+      ),
+    );
     return proxy;
   }
 

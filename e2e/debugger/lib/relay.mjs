@@ -11,7 +11,10 @@ export class Relay {
     this.server = createServer((near) => {
       if (this.isCut) return near.resetAndDestroy();
       const far = connect(port, "127.0.0.1");
-      for (const [one, other] of [[near, far], [far, near]]) {
+      for (const [one, other] of [
+        [near, far],
+        [far, near],
+      ]) {
         this.sockets.add(one);
         one.pipe(other);
         one.on("error", () => other.destroy());

@@ -22,7 +22,9 @@ async function fillUp(proxy, page) {
   await page.$$eval("details", (found) => found.forEach((details) => (details.open = true)));
   await page.click("#send");
   await rowCount(page, 4);
-  await page.waitForFunction(() => document.querySelectorAll("#rows pre").length >= 2 && document.querySelector("#tiles dd").textContent === "1");
+  await page.waitForFunction(
+    () => document.querySelectorAll("#rows pre").length >= 2 && document.querySelector("#tiles dd").textContent === "1",
+  );
   // Colours are judged once nothing moves.
   await page.waitForFunction(() => document.getAnimations().every((animation) => animation.playState === "finished"));
 }
@@ -44,18 +46,22 @@ for (const scheme of ["light", "dark"]) {
       assert.deepEqual(await violations(page), []);
     });
 
-    test(`axe finds nothing in the narrow ${scheme} page, which never scrolls sideways`, { width: 360, height: 740 }, async ({ proxy, page }) => {
-      const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(await overflow(), 0);
-      await fillUp(proxy, page);
-      await proxy.publish("a", "x".repeat(3_000));
-      await rowCount(page, 5);
-      assert.equal(await overflow(), 0);
-      const sizes = await page.$$eval("#rows tr", (found) => found.map((row) => [row.scrollWidth, row.clientWidth]));
-      for (const [needed, given] of sizes) assert.ok(needed <= given, "rows are not cut");
-      await page.waitForFunction(() => document.getAnimations().every((animation) => animation.playState === "finished"));
-      assert.deepEqual(await violations(page), []);
-    });
+    test(
+      `axe finds nothing in the narrow ${scheme} page, which never scrolls sideways`,
+      { width: 360, height: 740 },
+      async ({ proxy, page }) => {
+        const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(await overflow(), 0);
+        await fillUp(proxy, page);
+        await proxy.publish("a", "x".repeat(3_000));
+        await rowCount(page, 5);
+        assert.equal(await overflow(), 0);
+        const sizes = await page.$$eval("#rows tr", (found) => found.map((row) => [row.scrollWidth, row.clientWidth]));
+        for (const [needed, given] of sizes) assert.ok(needed <= given, "rows are not cut");
+        await page.waitForFunction(() => document.getAnimations().every((animation) => animation.playState === "finished"));
+        assert.deepEqual(await violations(page), []);
+      },
+    );
   });
 }
 
@@ -108,7 +114,7 @@ inBrowsers({}, (test) => {
 
   test("a walk by Tab meets every control, visibly", {}, async ({ proxy, page }) => {
     await subscribe(page, "a");
-    await proxy.publish("a", "{\"a\": 1}");
+    await proxy.publish("a", '{"a": 1}');
     await rowCount(page, 1);
     await page.$$eval("details.more", (found) => found.forEach((details) => (details.open = true)));
     await page.focus(".skip");
@@ -126,18 +132,26 @@ inBrowsers({}, (test) => {
       met.add(here.name);
       await page.keyboard.press("Tab");
     }
-    const missed = await page.$$eval("a, button, input, select, textarea, summary, [tabindex]", (found) => found
-      .filter((element) => element.checkVisibility() && !element.disabled && element.dataset.met === undefined).map((element) => element.id || element.outerHTML));
+    const missed = await page.$$eval("a, button, input, select, textarea, summary, [tabindex]", (found) =>
+      found
+        .filter((element) => element.checkVisibility() && !element.disabled && element.dataset.met === undefined)
+        .map((element) => element.id || element.outerHTML),
+    );
     assert.deepEqual(missed, []);
     assert.ok(met.size > 20, [...met].join(", "));
   });
 
   test("a screen reader is told of the state, not of every event", { complaints: LOST }, async ({ proxy, page }) => {
-    const live = await page.$$eval("[aria-live], [role=status], [role=alert], [role=log]", (found) => found.map((element) => element.id));
+    const live = await page.$$eval("[aria-live], [role=status], [role=alert], [role=log]", (found) =>
+      found.map((element) => element.id),
+    );
     assert.deepEqual(live, ["state", "explain", "published"]);
     await page.evaluate(() => {
       globalThis.told = [];
-      new MutationObserver(() => globalThis.told.push(document.querySelector("#state").innerText.trim())).observe(document.querySelector("#state"), { subtree: true, childList: true, characterData: true });
+      new MutationObserver(() => globalThis.told.push(document.querySelector("#state").innerText.trim())).observe(
+        document.querySelector("#state"),
+        { subtree: true, childList: true, characterData: true },
+      );
     });
     await subscribe(page, "a");
     for (const data of ["1", "2", "3"]) await proxy.publish("a", data);

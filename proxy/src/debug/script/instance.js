@@ -64,8 +64,12 @@ class Instance {
     } catch {
       return this.silent("It does not answer. What is shown is what it said last.");
     }
-    if (answer.status === 401) return this.silent("The admin listener asks for its token: enter it below. It is kept in that field only.");
-    if (!answer.ok) return this.silent(`/metrics is answered with ${answer.status}: metrics_enabled is off, or only the admin listener shows them.`);
+    if (answer.status === 401)
+      return this.silent("The admin listener asks for its token: enter it below. It is kept in that field only.");
+    if (!answer.ok)
+      return this.silent(
+        `/metrics is answered with ${answer.status}: metrics_enabled is off, or only the admin listener shows them.`,
+      );
     const found = samples(await answer.text());
     this.page.section.classList.remove("stale");
     this.page.note.textContent = "";
@@ -106,8 +110,18 @@ class Instance {
       if (!peers.has(labels.peer)) peers.set(labels.peer, { name: labels.peer });
       peers.get(labels.peer)[name.slice("revenprox_peer_".length)] = value;
     }
-    const rows = [...peers.values()].map((peer) => [peer.name, peer.events_forwarded_total, peer.events_received_total, peer.queue_events, peer.lag_batches, peer.events_dropped_total]);
-    this.list(rows, "No other instance is known to this one. This list comes from its metrics; the page of the admin listener says more.");
+    const rows = [...peers.values()].map((peer) => [
+      peer.name,
+      peer.events_forwarded_total,
+      peer.events_received_total,
+      peer.queue_events,
+      peer.lag_batches,
+      peer.events_dropped_total,
+    ]);
+    this.list(
+      rows,
+      "No other instance is known to this one. This list comes from its metrics; the page of the admin listener says more.",
+    );
   }
 
   async peers() {
@@ -120,7 +134,15 @@ class Instance {
     }
     const { mesh, peers } = await answer.json();
     const link = (peer) => (peer.live ? (peer.link_up ? "up" : "down") : "gone");
-    const rows = peers.map((peer) => [peer.name, link(peer), peer.events_sent, peer.events_received, peer.queued_events, peer.batches_behind, peer.events_dropped]);
+    const rows = peers.map((peer) => [
+      peer.name,
+      link(peer),
+      peer.events_sent,
+      peer.events_received,
+      peer.queued_events,
+      peer.batches_behind,
+      peer.events_dropped,
+    ]);
     this.list(rows, mesh ? "No other instance is known to this one." : "This instance is alone: it has no [nng] section.");
   }
 
@@ -128,10 +150,16 @@ class Instance {
     const note = rows.length === 0 ? none : "";
     if (this.page.peersNote.textContent !== note) this.page.peersNote.textContent = note;
     this.page.peersTable.hidden = rows.length === 0;
-    this.page.peers.replaceChildren(...rows.map((cells) => {
-      const row = element("tr");
-      row.append(...cells.map((cell) => (typeof cell === "number" ? element("td", "num", amount(cell)) : element("td", "", cell ?? "–"))));
-      return row;
-    }));
+    this.page.peers.replaceChildren(
+      ...rows.map((cells) => {
+        const row = element("tr");
+        row.append(
+          ...cells.map((cell) =>
+            typeof cell === "number" ? element("td", "num", amount(cell)) : element("td", "", cell ?? "–"),
+          ),
+        );
+        return row;
+      }),
+    );
   }
 }

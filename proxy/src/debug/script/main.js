@@ -49,14 +49,22 @@ const watcher = {
     const { connections, reconnects } = subscription;
     at("reconnects").textContent = amount(reconnects);
     at("no-connections").hidden = connections.length > 0;
-    at("connections").replaceChildren(...connections.map((connection) => {
-      const row = element("tr");
-      const lasted = connection.lasted === null ? "open" : span(connection.lasted);
-      const ended = connection.end === null ? connection.how : `${connection.how}, ${connection.end}`;
-      const cells = [["", clock(connection.at)], ["num", span(connection.took)], ["num", lasted], ["num", amount(connection.events)], ["", ended]];
-      row.append(...cells.map(([kind, text]) => element("td", kind, text)));
-      return row;
-    }));
+    at("connections").replaceChildren(
+      ...connections.map((connection) => {
+        const row = element("tr");
+        const lasted = connection.lasted === null ? "open" : span(connection.lasted);
+        const ended = connection.end === null ? connection.how : `${connection.how}, ${connection.end}`;
+        const cells = [
+          ["", clock(connection.at)],
+          ["num", span(connection.took)],
+          ["num", lasted],
+          ["num", amount(connection.events)],
+          ["", ended],
+        ];
+        row.append(...cells.map(([kind, text]) => element("td", kind, text)));
+        return row;
+      }),
+    );
   },
 };
 
@@ -88,8 +96,13 @@ at("subscribe").addEventListener("submit", (submitted) => {
   list.gaps = 0;
   say("explain", "");
   const settings = {
-    base: origin, topics, token: at("token").value, since: at("since").value.trim(), after: at("after").value.trim(),
-    names: namesIn(at("names").value), cookies: at("cookies").checked,
+    base: origin,
+    topics,
+    token: at("token").value,
+    since: at("since").value.trim(),
+    after: at("after").value.trim(),
+    names: namesIn(at("names").value),
+    cookies: at("cookies").checked,
   };
   subscription = new Subscription(settings, watcher);
   at("to").placeholder = topics[0];
@@ -109,7 +122,14 @@ at("publish").addEventListener("submit", async (submitted) => {
   const event = at("event").value.trim();
   if (event !== "") alsoShow(event);
   const token = at("publish-token").value || at("token").value;
-  const answer = await publish(origin, { topic, data: at("data").value, event, token, ack: at("ack").value, key: at("key").value.trim() });
+  const answer = await publish(origin, {
+    topic,
+    data: at("data").value,
+    event,
+    token,
+    ack: at("ack").value,
+    key: at("key").value.trim(),
+  });
   if (answer.ok && answer.id) list.published(answer.id, topic);
   say("published", answer.text, answer.ok ? "good" : "bad");
 });
@@ -171,9 +191,17 @@ at("admin-token-field").hidden = !isAdmin;
 at("link").hidden = !isAdmin;
 if (clients !== "") at("proxy").value = `http://${clients.startsWith(":") ? location.hostname : ""}${clients}`;
 
-const instance = new Instance({
-  section: document.querySelector(".node"), note: at("node-note"), token: at("admin-token"), tiles: at("tiles"),
-  peersNote: at("peers-note"), peersTable: at("peers-table"), peers: at("peers"),
-}, isAdmin);
+const instance = new Instance(
+  {
+    section: document.querySelector(".node"),
+    note: at("node-note"),
+    token: at("admin-token"),
+    tiles: at("tiles"),
+    peersNote: at("peers-note"),
+    peersTable: at("peers-table"),
+    peers: at("peers"),
+  },
+  isAdmin,
+);
 at("admin-token").addEventListener("change", () => instance.tick());
 document.addEventListener("visibilitychange", () => instance.tick());

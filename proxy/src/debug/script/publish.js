@@ -15,9 +15,15 @@ async function publish(base, { topic, data, event, token, ack, key }) {
   let answer;
   try {
     const text = query.toString();
-    answer = await fetch(`${base}${path}${text === "" ? "" : `?${text}`}`, { method: "POST", body: data, headers, cache: "no-store" });
+    answer = await fetch(`${base}${path}${text === "" ? "" : `?${text}`}`, {
+      method: "POST",
+      body: data,
+      headers,
+      cache: "no-store",
+    });
   } catch (error) {
-    if (error.name === "TypeError" && /header|ByteString|character/i.test(error.message)) return { ok: false, text: `A header cannot carry this token or key: ${error.message}` };
+    if (error.name === "TypeError" && /header|ByteString|character/i.test(error.message))
+      return { ok: false, text: `A header cannot carry this token or key: ${error.message}` };
     const why = await unreachable(base);
     return { ok: false, text: why.text };
   }

@@ -36,7 +36,10 @@ class EventList {
     const millis = message.own ? null : idMillis(message.id);
     const known = topic ?? this.topics.get(message.id) ?? (message.own ? jsonOf(message.data)?.topic : undefined) ?? "";
     const row = {
-      ...message, event: message.name, topic: known, received,
+      ...message,
+      event: message.name,
+      topic: known,
+      received,
       delay: millis === null ? null : received.getTime() - millis,
       again: message.id !== "" && this.seen.has(message.id),
     };
@@ -127,7 +130,14 @@ class EventList {
     if (row.again) id.append(" ", element("span", "badge", "again"));
     const data = element("td", "data");
     data.append(this.payload(row));
-    const cells = [element("td", "time", clock(row.received)), delay, element("td", row.event === "message" ? "absent" : "name", row.event), row.cell, id, data];
+    const cells = [
+      element("td", "time", clock(row.received)),
+      delay,
+      element("td", row.event === "message" ? "absent" : "name", row.event),
+      row.cell,
+      id,
+      data,
+    ];
     for (const cell of cells) cell.setAttribute("role", "cell");
     row.element.setAttribute("role", "row");
     row.element.append(...cells);
@@ -139,7 +149,8 @@ class EventList {
   payload(row) {
     const line = row.event === "revenprox-gap" ? gapText(row.data) : row.data;
     if (line === "") return absent("empty");
-    if (line === row.data && line.length <= 60 && !line.includes("\n") && jsonOf(line) === undefined) return element("span", "line", line);
+    if (line === row.data && line.length <= 60 && !line.includes("\n") && jsonOf(line) === undefined)
+      return element("span", "line", line);
     const details = element("details", "payload");
     const short = line.slice(0, SUMMARY_MAX).replaceAll("\n", " ⏎ ");
     details.append(element("summary", "", line.length > SUMMARY_MAX ? `${short}…` : short));

@@ -78,7 +78,13 @@ class Subscription {
     connectionNumber += 1;
     this.current = {
       number: connectionNumber,
-      at: new Date(), since: now, took: now - (this.lost ?? this.asked), how: this.how, events: 0, end: null, lasted: null,
+      at: new Date(),
+      since: now,
+      took: now - (this.lost ?? this.asked),
+      how: this.how,
+      events: 0,
+      end: null,
+      lasted: null,
     };
     this.connections.unshift(this.current);
     this.connections.length = Math.min(this.connections.length, CONNECTIONS_MAX);
@@ -106,7 +112,10 @@ class Subscription {
     this.ended(this.farewell || "lost");
     this.farewell = "";
     if (this.source.readyState === EventSource.CONNECTING) {
-      this.watcher.state("waiting", this.connections.length > 0 ? "Connection lost, the browser reconnects" : "No answer yet, the browser tries again");
+      this.watcher.state(
+        "waiting",
+        this.connections.length > 0 ? "Connection lost, the browser reconnects" : "No answer yet, the browser tries again",
+      );
       return;
     }
     this.watcher.state("waiting", "The browser has given up, asking why");
@@ -170,5 +179,9 @@ async function unreachable(base) {
     return { title: "Unreachable", text: `Nothing answers at ${base}.` };
   }
   const list = `cors_allowed_origins = ["${location.origin}"]`;
-  return { title: "Refused by the browser", final: true, text: `Something answers at ${base}, but does not admit pages of ${location.origin}. In the section [http] of the proxy’s configuration set ${list}, beside the origins that are there, or "*" for all; with cookies it has to be listed by name.` };
+  return {
+    title: "Refused by the browser",
+    final: true,
+    text: `Something answers at ${base}, but does not admit pages of ${location.origin}. In the section [http] of the proxy’s configuration set ${list}, beside the origins that are there, or "*" for all; with cookies it has to be listed by name.`,
+  };
 }

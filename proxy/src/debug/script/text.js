@@ -2,7 +2,13 @@
 // Pure functions: what texts mean and how things are written. Nothing here touches the page.
 
 /** The proxy's own events: each says something about the stream, none was published. */
-const OWN_EVENTS = ["revenprox-gap", "revenprox-retry", "revenprox-closed", "revenprox-token-expiring", "revenprox-token-expired"];
+const OWN_EVENTS = [
+  "revenprox-gap",
+  "revenprox-retry",
+  "revenprox-closed",
+  "revenprox-token-expiring",
+  "revenprox-token-expired",
+];
 
 /** Payloads beyond this many characters are shown without colours, and beyond the second number cut. */
 const COLOURED_MAX = 65_536;
@@ -51,7 +57,11 @@ function jsonOf(data) {
 function pretty(data) {
   const value = jsonOf(data);
   const text = value === undefined ? data : JSON.stringify(value, null, 2);
-  return { text: text.slice(0, SHOWN_MAX), cut: Math.max(0, text.length - SHOWN_MAX), json: value !== undefined && text.length <= COLOURED_MAX };
+  return {
+    text: text.slice(0, SHOWN_MAX),
+    cut: Math.max(0, text.length - SHOWN_MAX),
+    json: value !== undefined && text.length <= COLOURED_MAX,
+  };
 }
 
 /** Indented JSON in pieces of `[class, text]`; joined they are the text. */
@@ -81,7 +91,14 @@ function namesIn(text) {
 
 /** The topics in a field, one on each line: a topic may contain spaces and commas. */
 function topicsIn(text) {
-  return [...new Set(text.split("\n").map((line) => line.trim()).filter((line) => line !== ""))];
+  return [
+    ...new Set(
+      text
+        .split("\n")
+        .map((line) => line.trim())
+        .filter((line) => line !== ""),
+    ),
+  ];
 }
 
 /** The path of one topic. Browsers take `.` and `..` for folders however they are written, so these have none. */
@@ -119,7 +136,8 @@ function samples(text) {
     const match = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)/.exec(line);
     if (!match) continue;
     const labels = {};
-    for (const [, key, value] of (match[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) labels[key] = value.replace(/\\(.)/g, (_, c) => (c === "n" ? "\n" : c));
+    for (const [, key, value] of (match[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g))
+      labels[key] = value.replace(/\\(.)/g, (_, c) => (c === "n" ? "\n" : c));
     found.push({ name: match[1], labels, value: Number(match[3]) });
   }
   return found;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{Method, StatusCode, header::AUTHORIZATION, request::Parts};
 use hyper::body::Incoming;
 use revenprox_mesh::facts::TEXT_BYTES_MAX;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, time::timeout_at};
 
 use crate::{
     config::{LogLevel, Secret},
+    debug,
     delivery::{Command, SubscriberInfo},
     edge::{Problem, Reply, publish::read_body, query, reply::json_reply},
     ops,
@@ -50,10 +51,15 @@ struct Level {
 /// Answers a request on the admin listener.
 pub(crate) async fn answer(server: &Arc<Server>, head: &Parts, body: Incoming) -> Reply {
     let config = server.config();
-    if let Err(problem) = authorize(server.admin_secret().as_ref(), &head.headers) {
-        return problem.reply();
+    if let Err(problem) = authorize(server.admin_secret().as_ref(), head) {
+        let mut reply = problem.reply();
+        debug::challenge(head, &mut reply);
+        return reply;
     }
     if let Some(reply) = ops::answer(server, head).await {
+        return reply;
+    }
+    if let Some(reply) = debug::answer(debug::Listener::Admin(config.http.bind_address), head) {
         return reply;
     }
     let answered = match (&head.method, head.uri.path()) {
@@ -78,12 +84,14 @@ pub(crate) async fn answer(server: &Arc<Server>, head: &Parts, body: Incoming) -
     }
 }
 
-fn authorize(secret: Option<&Secret>, headers: &HeaderMap) -> Result<(), Problem> {
+fn authorize(secret: Option<&Secret>, head: &Parts) -> Result<(), Problem> {
     let Some(secret) = secret else { return Ok(()) };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer =
+        head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let given = bearer.map(str::to_owned).or_else(|| debug::password(head));
     // Digests are compared, so that the time tells nothing of how much of the secret was right.
     let digest = |text: &str| <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes());
-    if given.is_some_and(|given| digest(given) == digest(secret.expose())) {
+    if given.is_some_and(|given| digest(&given) == digest(secret.expose())) {
         return Ok(());
     }
     Err(Problem::unauthorized("the admin listener asks for the token of [admin]"))

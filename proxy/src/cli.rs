@@ -177,7 +177,8 @@ pub fn dev_banner(address: SocketAddr) -> String {
         "DEVELOPMENT MODE: authentication is off, everybody on this machine may publish and subscribe.\n\
          Try it with two terminals:\n\n  \
          curl -N http://{address}/events/demo\n  \
-         curl -d hello http://{address}/events/demo\n"
+         curl -d hello http://{address}/events/demo\n\n\
+         or in a browser: http://{address}/debug\n"
     )
 }
 

@@ -7,6 +7,7 @@ pub mod canary;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod debug;
 pub mod delivery;
 pub mod edge;
 pub mod event;

@@ -7,7 +7,7 @@ pub mod setup;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -72,6 +72,7 @@ pub struct Server {
     started: Instant,
     logs: LogHandle,
     admin_secret: RwLock<Option<Secret>>,
+    debugger: AtomicBool,
 }
 
 /// How often subscribers were turned away, by reason.
@@ -169,6 +170,16 @@ impl Server {
     /// What the admin listener asks for.
     pub fn admin_secret(&self) -> Option<Secret> {
         self.admin_secret.read().clone()
+    }
+
+    /// Shows the debugger's page to clients too, for development.
+    pub fn open_debugger(&self) {
+        self.debugger.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether clients get the debugger's page.
+    pub fn has_debugger(&self) -> bool {
+        self.debugger.load(Ordering::Relaxed)
     }
 
     /// Other instances, if there is a mesh.

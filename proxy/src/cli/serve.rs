@@ -58,6 +58,9 @@ fn start(source: &Source, config: Config) -> Result<(), ServeError> {
     let logs = telemetry::init(&config, traces.as_ref());
     let outcome = runtime.block_on(async {
         let server = Server::new(config, logs, &registry)?;
+        if source.is_dev() {
+            server.open_debugger();
+        }
         let (changes, _watcher) =
             Watcher::spawn(source.clone(), server.config(), Arc::clone(&server.reloads))
                 .map_err(ServeError::Watch)?;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     admin,
     auth::Action,
+    debug,
     mesh::Presence,
     ops,
     server::{RETURN_AFTER, Refusal, Server},
@@ -73,6 +74,11 @@ pub(super) async fn serve(
     if let Some(topic) = path.strip_prefix("/presence/") {
         let mut reply = presence(&server, &client, &head, topic).await;
         add_cors(&server, &head.headers, &mut reply);
+        return Ok(reply);
+    }
+    if server.has_debugger()
+        && let Some(reply) = debug::answer(debug::Listener::Clients, &head)
+    {
         return Ok(reply);
     }
     if path != "/events" && !path.starts_with("/events/") {

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, OnceLock, atomic::AtomicUsize},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::{Duration, Instant},
 };
 
@@ -84,6 +87,7 @@ impl Server {
             started: Instant::now(),
             logs,
             admin_secret: RwLock::new(config.admin.secret().map_err(SetupError::AdminToken)?),
+            debugger: AtomicBool::new(false),
             config: RwLock::new(Arc::new(config)),
         });
         server.metrics.watch(&server)?;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod backpressure;
+mod debug;
 mod descriptors;
 mod drain;
 mod forms;

@@ -197,6 +197,12 @@ impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.get(name)
     }
+
+    /// All values of a header.
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let all = self.head.headers.iter();
+        all.filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
 }
 
 /// Connects a socket that is prepared first.

@@ -77,6 +77,12 @@ class Processes:
         self.folder = Path(self._folder.name)
         self._running = {}
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
     def start(self, name, command, environment=None):
         """Starts a program; its output goes into a file of its name."""
         log = (self.folder / f"{name}.log").open("wb")

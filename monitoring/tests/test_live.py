@@ -5,11 +5,12 @@ import re
 import time
 import unittest
 
+import collector
 import mesh
 import operators
 from issuer import Issuer
 from kubernetes import Kubernetes
-from processes import Processes, free_port
+from processes import Processes
 from prometheus import SELECTOR, Prometheus, panels, substituted
 from quiet import RIGHTLY_ZERO
 from scenario import Scenario
@@ -28,7 +29,7 @@ class Live(unittest.TestCase):
         cls.addClassCleanup(processes.end)
         issuer = Issuer()
         cls.addClassCleanup(issuer.close)
-        proxies = mesh.start(processes, issuer.port, free_port())
+        proxies = mesh.start(processes, issuer.port, collector.start(processes)[0])
         kubernetes = Kubernetes(proxies[0].http)
         cls.addClassCleanup(kubernetes.close)
         operator = operators.start(processes, kubernetes)

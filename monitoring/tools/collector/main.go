@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
+	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
 func main() {
@@ -38,7 +39,7 @@ func main() {
 }
 
 func factories() (otelcol.Factories, error) {
-	var parts otelcol.Factories
+	parts := otelcol.Factories{Telemetry: otelconftelemetry.NewFactory()}
 	var err error
 	if parts.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](healthcheckextension.NewFactory()); err != nil {
 		return parts, err

@@ -170,8 +170,11 @@ class Scenario:
         try:
             # The load goes round all instances; it would wait for this one.
             publisher = self._publisher(one)
-            for _ in range(40):
-                self._expect(202, publisher.batch("topic-2", 500, 1000))
+            # More than sockets and queues hold.
+            for _ in range(60):
+                self._expect(202, publisher.batch("topic-2", 300, 3000))
+                if one.metric("revenprox_mesh_events_dropped_total") > 0:
+                    break
             self._until("events for it to be dropped", lambda: one.metric("revenprox_mesh_events_dropped_total") > 0)
             self._until("it to be missed", lambda: one.metric("revenprox_peers_connected") < 2)
         finally:

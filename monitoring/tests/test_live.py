@@ -2,6 +2,8 @@
 
 import math
 import re
+import shlex
+import subprocess
 import time
 import unittest
 
@@ -10,10 +12,11 @@ import mesh
 import operators
 from issuer import Issuer
 from kubernetes import Kubernetes
-from processes import Processes
+from processes import ROOT, Processes
 from prometheus import SELECTOR, Prometheus, panels, substituted
 from quiet import RIGHTLY_ZERO
 from scenario import Scenario
+from test_rules import RUNBOOK
 
 # What the scenario does is reason enough for these, and they wait for nothing.
 FIRING = {"RevenProxConfigRejected", "RevenProxMemoryShort", "RevenProxMeshEventsDropped", "RevenProxMeshLoss", "RevenProxAutoscalerFlaps"}
@@ -40,6 +43,7 @@ class Live(unittest.TestCase):
         scenario.run()
         cls.end = time.time()
         cls.failures = scenario.failures
+        cls.admin = proxies[0].admin
 
     def test_load_is_as_it_should_be(self):
         """What the load expected of the proxies was so; otherwise the rest says little."""
@@ -82,6 +86,27 @@ class Live(unittest.TestCase):
                 for one in _alternatives(selector):
                     with self.subTest(alert=rule["name"], selector=one):
                         self.assertTrue(self.prometheus.ask("query", query=f"last_over_time({one}[10m])")["result"])
+
+    def test_every_expression_of_the_runbook_is_understood(self):
+        """And its metrics exist."""
+        blocks = re.findall(r"^```promql\n(.*?)^```", (ROOT / RUNBOOK).read_text(), re.M | re.S)
+        lines = [line for block in blocks for line in block.splitlines()]
+        self.assertGreater(len(lines), 40)
+        for line in lines:
+            with self.subTest(expression=line):
+                self.prometheus.ask("query", query=line)
+                for selector in SELECTOR.findall(line):
+                    self.assertTrue(self.prometheus.ask("query", query=f"last_over_time({selector}[10m])")["result"])
+
+    def test_every_question_of_the_runbook_to_an_instance_is_answered(self):
+        """What it asks the admin listener by curl."""
+        commands = set(re.findall(r"curl[^`\n]* \"?http://127\.0\.0\.1:9099[^`\n]*", (ROOT / RUNBOOK).read_text()))
+        self.assertGreater(len(commands), 5)
+        for command in commands:
+            with self.subTest(command=command):
+                arguments = shlex.split(command.replace("127.0.0.1:9099", f"127.0.0.1:{self.admin}"))
+                done = subprocess.run([*arguments, "--fail-with-body", "--max-time", "5"], capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_every_metric_of_a_proxy_is_documented_and_looked_at(self):
         """Dashboards leave out none but those that say the same as another."""

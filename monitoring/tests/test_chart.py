@@ -46,6 +46,11 @@ class Chart(unittest.TestCase):
         for name in ("prometheusrule", "dashboards"):
             self.assertIn("could not find template", str(template(name)))
 
+    def test_values_of_an_earlier_release_will_do(self):
+        """`helm upgrade --reuse-values` brings no defaults that are new: then the values are not there at all."""
+        found = template("service", "prometheusRule=null", "dashboards=null")
+        self.assertEqual(found["kind"], "Service")
+
     def test_wrong_values_are_refused(self):
         """The schema knows them."""
         self.assertIn("enabled", str(template("dashboards", "dashboards.enabled=perhaps")))

@@ -3,7 +3,7 @@
 #
 #   ./install.sh               everything: tools, then a release build in target/release
 #   ./install.sh --tools-only  only the tools; quick if they are there
-#   ./install.sh --tools-only GROUP...  those of the groups too: browsers, documentation
+#   ./install.sh --tools-only GROUP...  those of the groups too: browsers, documentation, monitoring
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -14,6 +14,7 @@ test_packages=(prometheus iproute2 nftables util-linux)
 # What only some tests need: browsers and other languages' clients, and what builds and checks the guide.
 browsers_packages=(chromium firefox-esr nodejs npm python3 python3-venv)
 documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb nginx haproxy jq)
+monitoring_packages=(python3 busybox)
 cargo_deny_version=0.20.2
 
 needed=("${packages[@]}" "${test_packages[@]}")

@@ -1,5 +1,6 @@
 """Programs that a check starts, and the proxy among them."""
 
+import atexit
 import contextlib
 import http.client
 import os
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import pages
 import ports
+
+
+# An address of this machine that no proxy is told to trust, as that of a balancer is.
+STRANGER = "127.0.0.9"
 
 
 def proxy_program() -> Path:
@@ -50,12 +55,14 @@ class Program:
                 arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
                 env={**os.environ, **(environment or {})}, cwd=folder,
             )
+        atexit.register(self.end)
 
     def text(self) -> str:
         return self.output.read_text(encoding="utf-8", errors="replace")
 
     def end(self, wait: float = 5.0) -> None:
         """Asks the program's whole session to end, and after a while makes it."""
+        atexit.unregister(self.end)
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, number)
@@ -95,17 +102,17 @@ class Proxy(Program):
         if self.process.poll() is not None:
             raise AssertionError(f"the proxy ended:\n{self.text()}")
         try:
-            return request(self.port, "GET", "/readyz")[0] == 200
+            return request(self.port, "GET", "/readyz", source=STRANGER)[0] == 200
         except OSError:
             return False
 
     def publish(self, topic: str, data: str, **headers: str) -> tuple[int, str]:
-        return request(self.port, "POST", f"/events/{topic}", data, headers)
+        return request(self.port, "POST", f"/events/{topic}", data, headers, STRANGER)
 
 
-def request(port: int, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
+def request(port: int, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None, source: str = "") -> tuple[int, str]:
     """One request to this machine: status and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15, source_address=(source, 0) if source else None)
     try:
         connection.request(method, path, body.encode() if body is not None else None, headers or {})
         answer = connection.getresponse()

@@ -9,7 +9,6 @@ blocks.py --write    copies the examples into the blocks that show them, so that
 import argparse
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -140,8 +139,10 @@ def write_copies() -> int:
         lines = path.read_text(encoding="utf-8").split("\n")
         for block in reversed(pages.read(path).blocks):
             if "file" in block.attributes:
-                end = block.line + block.text.count("\n")
-                lines[block.line : end - (0 if block.text != "\n" else 1)] = checkers.copied(block).rstrip("\n").split("\n")
+                end = block.line + (block.text.count("\n") if block.text != "\n" else 0)
+                indent = re.match(r"\s*", lines[block.line - 1]).group()
+                copy = checkers.copied(block).rstrip("\n").split("\n")
+                lines[block.line : end] = [f"{indent}{line}" if line else "" for line in copy]
         path.write_text("\n".join(lines), encoding="utf-8")
     return 0
 

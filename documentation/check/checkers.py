@@ -1,10 +1,12 @@
 """How a block of each language is checked or run."""
 
+import http.server
 import json
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import jsonschema
@@ -189,25 +191,60 @@ def browse(session, block: Block, text: str) -> None:
         raise Mistake(f"{block.place}: chromium is missing; run ./install.sh --tools-only documentation")
     if "expect" not in block.attributes:
         raise Mistake(f'{block.place}: needs expect="..."')
-    file = session.folder / f"page-{block.line}.html"
-    file.write_text(text, encoding="utf-8")
     over = threading.Event()
     thread = threading.Thread(target=_publish_until, args=(session, block, over))
     thread.start()
     try:
-        program = session.start(
-            Program(
-                [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={session.folder}/browser",
-                 "--timeout=6000", "--dump-dom", f"file://{file}"],
-                session.folder / f".page-{block.line}.output", folder=session.folder,
-            )
-        )
-        program.process.wait(60)
+        # Chromium prints a page once it is loaded, so a picture that takes its time gives the page time for events.
+        for seconds in (2, 6, 20):
+            shown = _page_after(session, block, browser, text, seconds)
+            if session.rewritten(block.attributes["expect"]) in shown:
+                return
     finally:
         over.set()
         thread.join()
-    if session.rewritten(block.attributes["expect"]) not in program.text():
-        raise Mistake(f"{block.place}: does not show `{block.attributes['expect']}` but:\n{program.text()}")
+    raise Mistake(f"{block.place}: does not show `{block.attributes['expect']}` but:\n{shown}")
+
+
+def _page_after(session, block: Block, browser: str, text: str, seconds: float) -> str:
+    """What a page shows after so many seconds."""
+    with SlowPicture(seconds) as picture:
+        file = session.folder / f"page-{block.line}.html"
+        file.write_text(f'{text}\n<img src="http://127.0.0.1:{picture.port}/" alt="">', encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={session.folder}/browser"]
+        program = session.start(
+            Program(
+                ["sh", "-c", 'exec "$@" 2> /dev/null', "sh", browser, *options, "--dump-dom", f"file://{file}"],
+                session.folder / f".page-{block.line}.output", folder=session.folder,
+            )
+        )
+        program.process.wait(seconds + 60)
+        return program.text()
+
+
+class SlowPicture:
+    """A server on a free port that answers everything with 404 after so many seconds."""
+
+    def __init__(self, seconds: float):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                time.sleep(seconds)
+                self.send_error(404)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def _publish_until(session, block: Block, over: threading.Event) -> None:

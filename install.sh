@@ -13,7 +13,8 @@ packages=(build-essential cmake pkg-config curl ca-certificates)
 test_packages=(prometheus iproute2 nftables util-linux)
 # What only some tests need: browsers and other languages' clients, and what builds and checks the guide.
 browsers_packages=(chromium firefox-esr nodejs npm python3 python3-venv)
-documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb nginx haproxy jq)
+documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb nginx haproxy jq openssl chromium
+  php-cli ruby perl openjdk-17-jdk-headless libcurl4-openssl-dev)
 cargo_deny_version=0.20.2
 
 needed=("${packages[@]}" "${test_packages[@]}")

@@ -13,6 +13,22 @@ TITLE = re.compile(r'\stitle="[^"]*"')
 FILE = re.compile(r'\sfile="([^"#]*)[^"]*"')
 
 
+def on_config(config):
+    """Leaves pages out of the navigation that are not there."""
+    config.nav = _present(config.nav, config.docs_dir)
+    return config
+
+
+def _present(entries, folder):
+    kept = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            kept.append({title: _present(part, folder) for title, part in entry.items()})
+        elif os.path.exists(os.path.join(folder, entry)):
+            kept.append(entry)
+    return kept
+
+
 def on_page_markdown(markdown, page, config, files):
     folder = os.path.dirname(page.file.src_uri)
     markdown = FENCE.sub(_fence, markdown)

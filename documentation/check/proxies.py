@@ -7,6 +7,7 @@ by configurations that are wrong: one that holds events back, and streams that s
 """
 
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -153,7 +154,7 @@ PROGRAMS = {
     "nginx.conf": ["nginx", "-p", "{folder}", "-e", "stderr", "-c", "{folder}/nginx.conf"],
     "haproxy.cfg": ["haproxy", "-db", "-f", "{folder}/haproxy.cfg"],
     "haproxy-tcp.cfg": ["haproxy", "-db", "-f", "{folder}/haproxy-tcp.cfg"],
-    "envoy.yaml": [str(Path(sys.executable).parent / "envoy"), "-c", "{folder}/envoy.yaml", "--disable-hot-restart", "--concurrency", "1", "-l", "warn"],
+    "envoy.yaml": ["{folder}/envoy", "-c", "{folder}/envoy.yaml", "--disable-hot-restart", "--concurrency", "1", "-l", "warn"],
 }
 
 
@@ -192,6 +193,13 @@ def make_certificate(folder: Path) -> None:
         (folder / name).chmod(0o644)
 
 
+def copy_envoy(folder: Path) -> None:
+    """Puts Envoy's program, which a Python package brings, where an unprivileged user may run it."""
+    program = Path(importlib.util.find_spec("envoy").origin).parent / "_bin" / "envoy"
+    shutil.copy(program, folder / "envoy")
+    (folder / "envoy").chmod(0o755)
+
+
 def main() -> int:
     missing = [name for name in ("nginx", "haproxy", "setpriv", "openssl", "curl") if not shutil.which(name)]
     if missing:
@@ -202,6 +210,7 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o777)
         make_certificate(folder)
+        copy_envoy(folder)
         groups = {
             "usual": instances(folder, KEEPALIVE),
             "tcp": instances(folder, KEEPALIVE, "proxy_protocol = true"),

@@ -21,8 +21,11 @@ NOT_PROSE = [
     re.compile(r"https?://[^\s)>]+"),
     re.compile(r"</?[a-zA-Z][^>]*>"),
     re.compile(r"^\s{4,}\S.*$", re.MULTILINE),
-    # Names of files and programs such as `bench.rs` or `proxy/src` outside backquotes, in headings of tables mostly.
+    # Names of files such as docs/operator.md or Node.js, and paths, outside backquotes.
     re.compile(r"\b[\w.-]+/[\w./-]+"),
+    re.compile(r"\b[\w-]+\.[a-z]{2,5}\b"),
+    # The genitive of any word.
+    re.compile(r"['’]s\b"),
     # Addresses, versions and abbreviations with figures: 0.1.5, UUIDv5, HS256.
     re.compile(r"\b\w*\d[\w.]*\b"),
 ]
@@ -49,7 +52,7 @@ def unknown(lines: list[tuple[int, str]], words: set[str]) -> list[tuple[int, st
         ["hunspell", "-d", "en_GB", "-i", "utf-8", "-l"],
         input="\n".join(line for _, line in lines), capture_output=True, text=True, check=True,
     )
-    strange = {word for word in run.stdout.split() if word.removesuffix("'s") not in words and word not in words}
+    strange = set(run.stdout.split()) - words
     found = []
     for word in strange:
         places = [number for number, line in lines if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line)]
@@ -59,7 +62,7 @@ def unknown(lines: list[tuple[int, str]], words: set[str]) -> list[tuple[int, st
 
 def used(words: set[str], text: str) -> set[str]:
     present = set(re.findall(r"[^\W_][\w.-]*", text)) | set(re.findall(r"[^\W\d_]+", text))
-    return {word for word in words if word in present or f"{word}'s" in present}
+    return words & present
 
 
 def main() -> int:

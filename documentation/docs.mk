@@ -7,7 +7,7 @@ DOCS_PYTHON = $$($(DOCS_CHECK)/environment.sh)/bin/python
 
 ## Build the guide as a site in target/site.
 docs: setup-docs
-	$(DOCS_PYTHON) -m mkdocs build --strict --quiet
+	$(DOCS_PYTHON) -m mkdocs build --strict
 
 ## Show the guide while you write it, on http://127.0.0.1:8000.
 docs-serve: setup-docs

@@ -13,7 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CHECKS = {
-    "site": [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"],
+    # Not --quiet: that would hide warnings from --strict too.
+    "site": [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean"],
     "links": [sys.executable, str(HERE / "links.py")],
     "spelling": [sys.executable, str(HERE / "spelling.py")],
     "pictures": [sys.executable, str(ROOT / "documentation" / "images" / "architecture.py"), "--check"],

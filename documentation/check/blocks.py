@@ -119,10 +119,10 @@ def handle(session: Session, block: Block, number: int, counts: Counter, left_ou
     if "file" in attributes:
         checkers.check_copy(block)
         counts["copies of tested files"] += 1
-    elif attributes.get("run") == "no":
+    elif reason := attributes.get("reason") or checkers.elsewhere(block):
         checkers.check_syntax(session, block)
         counts["not run"] += 1
-        left_out.append(f"{block.place} ({language}): {attributes['reason']}")
+        left_out.append(f"{block.place} ({language}): {reason}")
     elif language == "sh":
         run_shell(session, block, number)
         counts["sh run"] += 1

@@ -24,6 +24,11 @@ RUN = {"sh", "js", "html", "python"}
 # Nothing to check: output, diagrams.
 TEXT = {"text", "console"}
 KUBERNETES = "1.34"
+# Commands that are for a machine of another kind.
+CLUSTER = "needs a cluster"
+ELSEWHERE = {
+    "kubectl": CLUSTER, "helm": CLUSTER, "docker": "needs Docker", "journalctl": "needs systemd", "systemctl": "needs systemd",
+}
 
 
 def check_attributes(block: Block) -> None:
@@ -37,6 +42,15 @@ def check_attributes(block: Block) -> None:
         raise Mistake(f'{block.place}: run="no" and reason="..." go together')
     if block.language not in {"sh", *CHECKS, *TEXT} and not {"file", "run"} & set(block.attributes):
         raise Mistake(f'{block.place}: {block.language} is not run, so it needs file="..." or run="no" with a reason')
+
+
+def elsewhere(block: Block) -> str | None:
+    """Why a block of shell cannot run here, if all its commands are for a cluster, a container daemon or a service manager."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    words = {line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")}
+    if block.language == "sh" and words and words <= set(ELSEWHERE):
+        return ELSEWHERE[min(words)]
+    return None
 
 
 def copied(block: Block) -> str:
@@ -154,6 +168,25 @@ def check_json(session, block: Block) -> None:
             raise Mistake(f"{block.place}: {error}") from None
 
 
+def check_promql(session, block: Block) -> None:
+    """Expressions for Prometheus, one in each paragraph or one on each line; promtool reads them as rules."""
+    for paragraph in filter(None, (text.strip() for text in re.split(r"\n\s*\n", block.text))):
+        try:
+            _check_expressions(block, [paragraph])
+        except Mistake:
+            if "\n" not in paragraph:
+                raise
+            _check_expressions(block, paragraph.splitlines())
+
+
+def _check_expressions(block: Block, expressions: list[str]) -> None:
+    rules = [{"record": f"block:{number}", "expr": expression} for number, expression in enumerate(expressions)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rules.yaml"
+        file.write_text(yaml.safe_dump({"groups": [{"name": "blocks", "rules": rules}]}), encoding="utf-8")
+        _command(block, ["promtool", "check", "rules", str(file)], "")
+
+
 # === Programs ===
 
 
@@ -259,6 +292,7 @@ CHECKS = {
     "toml": check_toml,
     "yaml": check_yaml,
     "json": check_json,
+    "promql": check_promql,
     "python": run_python,
     "js": run_javascript,
     "html": run_html,

@@ -24,6 +24,8 @@ NOT_PROSE = [
     # Names of files such as docs/operator.md or Node.js, and paths, outside backquotes.
     re.compile(r"\b[\w.-]+/[\w./-]+"),
     re.compile(r"\b[\w-]+\.[a-z]{2,5}\b"),
+    # Names of alerts.
+    re.compile(r"\bRevenProx[A-Z]\w+\b"),
     # The genitive of any word.
     re.compile(r"['’]s\b"),
     # Addresses, versions and abbreviations with figures: 0.1.5, UUIDv5, HS256.

@@ -93,15 +93,27 @@ def run_shell(session: Session, block: Block, number: int) -> None:
         raise Mistake(f"{block.place}: ended with {code}:\n{program.text()}")
 
 
+def wants_proxy(page: Page) -> bool:
+    """Whether a proxy is to run for the blocks of a page."""
+    if page.settings.get("proxy") == "none":
+        return False
+    blocks = [block for block in page.blocks if block.language in checkers.RUN and block.attributes.get("run") != "no"]
+    return "admin" in page.settings or any("8080" in block.text for block in blocks)
+
+
+def admin_listener(session: Session) -> dict[str, str]:
+    """The admin listener of that proxy, on the port that the page says."""
+    port = session.page.settings.get("admin")
+    return {"REVENPROX_ADMIN__BIND_ADDRESS": f"127.0.0.1:{session.port(int(port))}"} if port else {}
+
+
 def run_page(page: Page, counts: Counter, left_out: list[str]) -> None:
     """Runs and checks all blocks of a page, in their order."""
     with tempfile.TemporaryDirectory(prefix="revenprox-guide-", ignore_cleanup_errors=True) as name:
         session = Session(page, Path(name))
         try:
-            if page.settings.get("proxy") != "none" and any(
-                "8080" in block.text and block.attributes.get("run") != "no" for block in page.blocks if block.language in checkers.RUN
-            ):
-                session.start(Proxy(session.folder, port=session.port(8080)))
+            if wants_proxy(page):
+                session.start(Proxy(session.folder, port=session.port(8080), environment=admin_listener(session)))
             for number, block in enumerate(page.blocks):
                 handle(session, block, number, counts, left_out)
             session.finish()
@@ -167,7 +179,8 @@ def main() -> int:
     for line in left_out:
         print(f"  {line}")
     print("blocks: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) + f"; {failed} pages with mistakes")
-    return 1 if failed or not counts["sh run"] else 0
+    nothing_ran = not options.pages and not counts["sh run"]
+    return 1 if failed or nothing_ran else 0
 
 
 if __name__ == "__main__":

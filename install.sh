@@ -16,6 +16,8 @@ browsers_packages=(chromium firefox-esr nodejs npm python3 python3-venv)
 documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb nginx haproxy jq)
 monitoring_packages=(python3 busybox)
 cargo_deny_version=0.20.2
+# The guide's examples are run: in a browser, with TLS, and in the languages that are not here for another reason.
+documentation_packages+=(chromium openssl php-cli ruby perl openjdk-17-jdk-headless libcurl4-openssl-dev)
 
 needed=("${packages[@]}" "${test_packages[@]}")
 for group in "${@:2}"; do

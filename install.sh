@@ -8,16 +8,16 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # A C compiler, cmake and perl are for the cryptography, the allocator and NNG; prometheus brings promtool, which checks the
-# metrics; the others make the networks on which instances are tested.
+# metrics; nginx and haproxy stand between `doctor` and a proxy; the others make the networks on which instances are tested.
 packages=(build-essential cmake pkg-config curl ca-certificates)
-test_packages=(prometheus iproute2 nftables util-linux)
+test_packages=(prometheus nginx haproxy iproute2 nftables util-linux)
 # What only some tests need: browsers and other languages' clients, and what builds and checks the guide.
 browsers_packages=(chromium firefox-esr nodejs npm python3 python3-venv)
-documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb nginx haproxy jq)
+documentation_packages=(python3 python3-venv nodejs npm hunspell hunspell-en-gb jq)
 monitoring_packages=(python3 busybox)
-cargo_deny_version=0.20.2
 # The guide's examples are run: in a browser, with TLS, and in the languages that are not here for another reason.
 documentation_packages+=(chromium openssl php-cli ruby perl openjdk-17-jdk-headless libcurl4-openssl-dev)
+cargo_deny_version=0.20.2
 
 needed=("${packages[@]}" "${test_packages[@]}")
 for group in "${@:2}"; do

@@ -6,15 +6,19 @@ API_VENV := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/revenprox/api-$(API_LOCK)
 
 .PHONY: test-api
 
-## Check the OpenAPI file, and running proxies against it. Needs python3-venv; SSE_PROXY=FILE checks another binary than the release build.
-test-api: $(API_VENV)/.done
-	@SSE_PROXY="$(or $(SSE_PROXY),target/release/sse-proxy)"; \
-	  if [ ! -x "$$SSE_PROXY" ]; then echo "test-api: there is no $$SSE_PROXY; make build makes it" >&2; exit 1; fi; \
-	  PATH="$(API_VENV)/bin:$$PATH" python3 $(API_DIR)/run.py "$$SSE_PROXY"
+## Check the OpenAPI file, and running proxies against it. SSE_PROXY=FILE checks another binary than the debug build.
+test-api: setup-api $(API_VENV)/.done
+ifeq ($(SSE_PROXY),)
+	$(CARGO) build --locked --package revenprox-proxy
+endif
+	PATH="$(API_VENV)/bin:$$PATH" python3 $(API_DIR)/run.py "$(or $(SSE_PROXY),target/debug/sse-proxy)"
+
+.PHONY: setup-api
+setup-api:
+	@./install.sh --tools-only documentation
 
 # Python packages, in a place of their own for each state of the lock file.
-$(API_VENV)/.done:
-	@python3 -c 'import ensurepip' || { echo "test-api: python3-venv is missing; ./install.sh --tools-only documentation brings it" >&2; exit 1; }
+$(API_VENV)/.done: | setup-api
 	rm -rf "$(API_VENV)"
 	python3 -m venv "$(API_VENV)"
 	"$(API_VENV)/bin/pip" install --quiet --no-deps --requirement $(API_DIR)/requirements.txt

@@ -15,7 +15,6 @@ RIGHTLY_ZERO = {
     ("revenprox-mesh", "Revocations held by all", "refused a second"): "there is room for far more revocations than one",
     ("revenprox-proxy", "Publishers held back", "waiting"): "they wait for moments, between scrapes as a rule",
     ("revenprox-proxy", "Publishers held back", "refused a second"): "a subscriber that is waited for is closed before a publisher is refused",
-    ("revenprox-proxy", "Subscribers behind", "{{instance}}"): "no part of the proxy counts them yet",
     ("revenprox-proxy", "Addresses forgotten", "{{instance}}"): "it takes more addresses than the test has",
     (
         "revenprox-proxy",

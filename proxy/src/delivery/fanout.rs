@@ -208,6 +208,7 @@ impl Shard {
             return;
         }
         conn.blocked = blocked;
+        self.stats.count_behind(blocked);
         let recovered = !blocked && std::mem::take(&mut conn.stuck_since) > 0;
         self.each_sub(key, |shard, topic| {
             shard.count_behind(topic, blocked);

@@ -293,6 +293,9 @@ impl Shard {
         while next != NONE {
             next = self.leave(next, &conn);
         }
+        if conn.blocked {
+            self.stats.count_behind(false);
+        }
         if let Sink::Pipe(pipe) = &conn.sink {
             pipe.set_key(NO_KEY);
         }

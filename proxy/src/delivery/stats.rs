@@ -104,6 +104,15 @@ impl Stats {
         counter.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// A subscriber has fallen behind, or is behind no more.
+    pub(super) fn count_behind(&self, behind: bool) {
+        if behind {
+            Self::add(&self.behind, 1);
+        } else {
+            self.behind.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// A subscriber has come.
     pub(super) fn joined(&self) {
         Self::add(&self.connected, 1);

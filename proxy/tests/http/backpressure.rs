@@ -209,3 +209,17 @@ fn one_that_takes_nothing_at_all_is_given_up() {
     proxy.publish("quiet", "x");
     assert_eq!(quiet.next_data(), "x");
 }
+
+#[test]
+fn those_who_are_behind_are_counted() {
+    let proxy = Proxy::start(&config("drop_newest", ""));
+    let (mut first, second) = (slow_subscriber(&proxy), slow_subscriber(&proxy));
+    let behind = || proxy.metric("revenprox_subscribers_behind");
+    assert_eq!(behind(), 0);
+    publish_beside_a_healthy_one(&proxy);
+    wait_until("both to be behind", || behind() == 2);
+    read_to_gap(&mut first);
+    wait_until("one to have caught up", || behind() == 1);
+    drop(second);
+    wait_until("the other one to have gone", || behind() == 0);
+}

@@ -1,0 +1,1 @@
+"""The client grid: real SSE clients against a real proxy."""

@@ -5,7 +5,7 @@ CARGO ?= cargo
 
 .PHONY: run build test test-fast lint fmt bench bench-peers soak setup manifests
 
-include e2e/e2e.mk e2e/api/api.mk e2e/debugger/debugger.mk documentation/docs.mk monitoring/monitoring.mk
+include e2e/e2e.mk e2e/clients/clients.mk e2e/api/api.mk e2e/debugger/debugger.mk documentation/docs.mk monitoring/monitoring.mk
 
 ## Run the proxy for development, on this machine only and without authentication.
 run: setup
@@ -16,7 +16,7 @@ build: setup
 	$(CARGO) build --release --locked --workspace
 
 ## All tests: unit, integration, the documents, browsers and other languages' clients, and end to end on a real Kubernetes (which needs root).
-test: test-fast test-api test-debugger test-docs test-monitoring test-e2e
+test: test-fast test-api test-debugger test-clients test-docs test-monitoring test-e2e
 
 ## The tests that need no cluster. Those of instances on broken networks need root.
 test-fast: setup

@@ -13,28 +13,6 @@ TITLE = re.compile(r'\stitle="[^"]*"')
 FILE = re.compile(r'\sfile="([^"#]*)[^"]*"')
 
 
-# Pages that other parts of the project bring; until they are there the navigation is without them. Empty this set then.
-COMING = {"clients.md"}
-
-
-def on_config(config):
-    """Leaves pages out of the navigation that are still to come."""
-    config.nav = _present(config.nav, config.docs_dir)
-    return config
-
-
-def _present(entries, folder):
-    if isinstance(entries, str):
-        return entries
-    kept = []
-    for entry in entries:
-        if isinstance(entry, dict):
-            kept.append({title: _present(part, folder) for title, part in entry.items()})
-        elif entry not in COMING or os.path.exists(os.path.join(folder, entry)):
-            kept.append(entry)
-    return kept
-
-
 def on_page_markdown(markdown, page, config, files):
     folder = os.path.dirname(page.file.src_uri)
     markdown = FENCE.sub(_fence, markdown)

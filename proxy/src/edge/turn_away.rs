@@ -12,7 +12,11 @@ use http::{
 use serde_json::json;
 
 use super::{Problem, Reply, reply::text_reply};
-use crate::{config::RefuseWith, delivery::jittered_ms, event::frame::own_event};
+use crate::{
+    config::RefuseWith,
+    delivery::jittered_ms,
+    event::{Cursor, frame::own_event},
+};
 
 /// Why a subscriber cannot be served now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +79,17 @@ pub fn answer(why: Passing, detail: &str, wait: Duration, request: &HeaderMap, w
     let retry_ms = jittered_ms(wait);
     if with == RefuseWith::Event && names_event_stream(request) {
         let data = json!({ "reason": why.as_str(), "detail": detail });
-        let text = own_event("revenprox-retry", None, Some(retry_ms), &data);
+        let text = own_event("revenprox-retry", place(request).as_ref(), Some(retry_ms), &data);
         let mut reply = text_reply(StatusCode::OK, "text/event-stream", text);
         reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return reply;
     }
     Problem::passing(why.status(), detail, u64::from(retry_ms).div_ceil(1000)).reply()
+}
+
+/// The client's own place, which is told back to it: some clients forget theirs at an event without one.
+fn place(request: &HeaderMap) -> Option<Cursor> {
+    request.get("last-event-id").and_then(|id| Cursor::parse(id.as_bytes()))
 }
 
 /// Whether `Accept` names `text/event-stream`.

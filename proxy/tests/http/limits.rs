@@ -42,6 +42,12 @@ fn there_are_only_so_many_places() {
     let proxy = Proxy::start("[http]\nmax_connections = 2\n");
     let mut streams = [proxy.subscribe("/events/a", ""), proxy.subscribe("/events/b", "")];
     check_turned_away(proxy.subscribe("/events/a", ""), "connections", 2_000..=6_000);
+    // Some clients forget their place at an event without one.
+    let id = "1703894400000-001-5e0c91aa-0b6d41f2";
+    for (named, told) in [(id, id), ("nonsense", "")] {
+        let mut stream = proxy.subscribe("/events/a", &format!("last-event-id: {named}\r\n"));
+        assert_eq!((stream.rest().0[0].event.as_str(), stream.last_event_id()), ("revenprox-retry", told));
+    }
     // Those who do not name an event stream are told by a status.
     for accept in ["", "accept: */*\r\n", "accept: text/*\r\n"] {
         check_status(&proxy.get("/events/a", accept), 503, 2..=6);

@@ -1,6 +1,7 @@
 //! Many subscribers over many instances of one mesh, reconciled one by one; and what a rolling restart costs them.
 
 mod instances;
+mod resume;
 mod rolling;
 mod spread;
 mod standstill;
@@ -14,6 +15,7 @@ use crate::proc;
 
 /// What is measured and how long.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct ClusterArgs {
     /// Restarts each instance once while events are published, and counts what that costs; this does not fail.
     #[arg(long)]
@@ -28,6 +30,9 @@ pub(crate) struct ClusterArgs {
     /// Stops one of three instances for a time while another publishes, and looks at what that does to the others.
     #[arg(long, conflicts_with_all = ["rolling", "instances", "subscribers", "topics"])]
     standstill: bool,
+    /// Measures how long a resume takes at another instance, and what `ack=replicated` costs a publisher.
+    #[arg(long, conflicts_with_all = ["rolling", "standstill", "subscribers", "topics", "rate", "seconds"])]
+    resume: bool,
     /// Instances; 8, or 3 that are restarted.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     instances: Option<u8>,
@@ -68,6 +73,7 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<()> {
     let outcome = match args {
         _ if args.rolling => rolling::run(args)?,
         _ if args.standstill => standstill::run(args)?,
+        _ if args.resume => resume::run(args)?,
         _ => spread::run(args)?,
     };
     let mut text = outcome.text;

@@ -3,7 +3,7 @@
 
 mod books;
 mod publisher;
-mod stream;
+pub(super) mod stream;
 mod subscriber;
 
 use std::fmt::Write as _;

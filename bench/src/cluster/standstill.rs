@@ -157,7 +157,7 @@ fn watch(cluster: &Instances, done: &AtomicBool) -> Result<([f64; 2], f64)> {
 }
 
 /// Sends a request and reads the answer, which has to be that it is accepted.
-fn exchange(connection: &mut TcpStream, request: &[u8]) -> Result<()> {
+pub(super) fn exchange(connection: &mut TcpStream, request: &[u8]) -> Result<()> {
     connection.write_all(request).doing(|| "publishing".into())?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {

@@ -7,7 +7,7 @@ const LINE_LIMIT: usize = 64 * 1024;
 
 /// What a stream says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(in crate::cluster) enum Said {
     /// The response head is complete and has status 200.
     Open,
     /// An event; its data.
@@ -20,11 +20,11 @@ pub(super) enum Said {
 
 /// The reading end of one response.
 #[derive(Default)]
-pub(super) struct Stream {
+pub(in crate::cluster) struct Stream {
     line: Vec<u8>,
     open: bool,
     /// The last chunk came.
-    pub(super) ended: bool,
+    pub(in crate::cluster) ended: bool,
     name: String,
     id: Option<String>,
     data: Option<String>,
@@ -32,18 +32,18 @@ pub(super) struct Stream {
 
 /// What a client remembers from one stream to the next (WHATWG HTML, section 9.2.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(in crate::cluster) struct Memory {
     /// The id of the last event that had one.
-    pub(super) last_id: Option<String>,
+    pub(in crate::cluster) last_id: Option<String>,
     /// The delay that was asked for last, in milliseconds.
-    pub(super) retry_ms: Option<u64>,
+    pub(in crate::cluster) retry_ms: Option<u64>,
 }
 
 // === impl Stream ===
 
 impl Stream {
     /// Takes bytes as they come. Chunks of the proxy hold whole lines, so their framing is lines that mean nothing.
-    pub(super) fn take(
+    pub(in crate::cluster) fn take(
         &mut self,
         bytes: &[u8],
         memory: &mut Memory,

@@ -5,12 +5,12 @@
 //! one instance have the same order everywhere, so there is one number to find for each: how many more of its events were seen, or
 //! less, than stand before the named one here. The numbers of all but one are tried, the smallest change first, and the last one
 //! is looked up. A wrong answer, by which an event is missed or repeated, is as likely as two of the possibilities having the same 32
-//! bits: one in 40,000 for a hundred thousand of them.
+//! bits: less than one in 40,000, for no more than [`TRIES_MAX`] are tried.
 
 use crate::event::{Digest, EventId, Origin};
 
-/// How many possibilities are tried before the last number is looked up.
-const TRIES_MAX: usize = 50_000;
+/// How many possibilities are tried; a look-up counts as many as there are for the last number.
+const TRIES_MAX: usize = 100_000;
 
 /// By how many places all events together may have moved, but for those of the last number.
 const MOVED_MAX: usize = 512;
@@ -130,6 +130,7 @@ impl Search<'_> {
     }
 
     fn look_up(&mut self, digest: Digest) -> bool {
+        self.tries = self.tries.saturating_sub(self.last.len());
         let found = self.last.binary_search_by_key(&digest.0, |(digest, _)| digest.0);
         found.is_ok_and(|at| {
             self.seen.push(self.last[at].1);

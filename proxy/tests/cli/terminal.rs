@@ -8,10 +8,11 @@ use crate::server::{Answer, Server};
 fn on_terminal(line: &str, env: &[(&str, &str)]) -> String {
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--command", line, "/dev/null"]).stdin(Stdio::null());
-    command
-        .env_remove("NO_COLOR")
-        .env("TERM", "xterm-256color")
-        .env("PROXY", env!("CARGO_BIN_EXE_sse-proxy"));
+    // The log of a build server is coloured whatever its terminal is.
+    for name in ["NO_COLOR", "CI", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command.env("TERM", "xterm-256color").env("PROXY", env!("CARGO_BIN_EXE_sse-proxy"));
     let done = command.envs(env.iter().copied()).output().unwrap();
     let shown = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success(), "{line}: {shown}");

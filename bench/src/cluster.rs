@@ -24,6 +24,9 @@ pub(crate) struct ClusterArgs {
     /// wait, and lets it go on.
     #[arg(long, value_delimiter = ',', default_value = "drain", requires = "rolling")]
     faults: Vec<Fault>,
+    /// Does one of the faults to each instance, in turn, and not each of them to all.
+    #[arg(long, requires = "rolling")]
+    one_each: bool,
     /// Publishers wait until another instance keeps the event, and a run that loses one fails.
     #[arg(long, requires = "rolling")]
     replicated: bool,
@@ -86,6 +89,15 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<()> {
 // === impl ClusterArgs ===
 
 impl ClusterArgs {
+    /// What is done to which instance, in this order.
+    fn faults(&self) -> Vec<(Fault, usize)> {
+        let all = 0..self.instances();
+        if self.one_each {
+            return self.faults.iter().copied().cycle().zip(all).collect();
+        }
+        self.faults.iter().flat_map(|fault| all.clone().map(|index| (*fault, index))).collect()
+    }
+
     fn instances(&self) -> usize {
         self.instances.unwrap_or(if self.rolling { 3 } else { 8 }).into()
     }

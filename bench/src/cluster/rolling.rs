@@ -71,8 +71,7 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     clients.wait_until_connected(args.subscribers())?;
     clients.publish(args, &cluster.addresses().into());
     let (mut took, mut ends) = (Vec::new(), Vec::new());
-    for (fault, index) in args.faults.iter().flat_map(|fault| (0..args.instances()).map(move |i| (*fault, i)))
-    {
+    for (fault, index) in args.faults() {
         clients.go_on(args)?;
         match fault {
             Fault::Drain => {

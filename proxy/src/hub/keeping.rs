@@ -59,7 +59,7 @@ impl Hub {
     /// Whether a subscriber would miss something that others may have kept, and that can still be put in its place.
     pub fn lacks(&self, topic: &Topic, start: &Start) -> bool {
         let from = match start {
-            Start::Live => return false,
+            Start::Live | Start::Since(Since::Now) => return false,
             Start::After(text) => match text.parse::<Cursor>() {
                 Ok(cursor) => cursor.id,
                 Err(_) => return false,

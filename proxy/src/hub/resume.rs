@@ -31,6 +31,8 @@ pub enum Start {
 /// How far back a first visit looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
+    /// Not at all, but the subscriber is told where it is.
+    Now,
     /// To the oldest event there is.
     Earliest,
     /// To this moment, in milliseconds since the Unix epoch.
@@ -59,18 +61,21 @@ pub enum GapReason {
     Unknown,
 }
 
-/// `?since=` is none of its three forms.
+/// `?since=` is none of its four forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("since is earliest, a duration such as 90s, 15m or 2h, or an RFC 3339 time")]
+#[error("since is now, earliest, a duration such as 90s, 15m or 2h, or an RFC 3339 time")]
 pub struct SinceError;
 
 // === impl Since ===
 
 impl Since {
-    /// Parses `earliest`, a duration back from `now_ms`, or an RFC 3339 time.
+    /// Parses `now`, `earliest`, a duration back from `now_ms`, or an RFC 3339 time.
     pub fn parse(text: &str, now_ms: u64) -> Result<Self, SinceError> {
         if text == "earliest" {
             return Ok(Self::Earliest);
+        }
+        if text == "now" {
+            return Ok(Self::Now);
         }
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(Self::UnixMs(u64::try_from(time.as_millisecond()).unwrap_or(0)));
@@ -133,21 +138,31 @@ impl Hub {
     /// Ids of one instance are totally ordered over its topics, so one id is a correct position in each of
     /// several topics at once; only the digest in it is of the one topic that has the event.
     pub fn enter(&self, topic: &Topic, start: &Start, only_topic: bool) -> (Position, Vec<u8>) {
+        let at = |place: &dyn Fn(&TopicLog) -> Position| (topic.read(place).unwrap_or_default(), Vec::new());
         match start {
-            Start::Live => (topic.head(), Vec::new()),
-            Start::Since(since) => {
-                let position = topic.read(|log| match since {
-                    Since::Earliest => log.tail(),
-                    Since::UnixMs(ms) => log.since(*ms),
-                });
-                (position.unwrap_or_default(), Vec::new())
-            }
+            Start::Live => at(&TopicLog::head),
+            Start::Since(Since::Now) => self.begin(topic, only_topic),
+            Start::Since(Since::Earliest) => at(&TopicLog::tail),
+            Start::Since(Since::UnixMs(ms)) => at(&|log| log.since(*ms)),
             Start::After(text) => {
                 let (resumed, gap) = self.resume(topic, text, only_topic);
                 let told = gap.map(|gap| gap.frame(topic, only_topic));
                 (resumed.position, told.unwrap_or(resumed.first))
             }
         }
+    }
+
+    /// The end of the log, and an event without data that is not dispatched and only says the place (WHATWG HTML, section 9.2.6): whoever
+    /// loses its connection before the first event comes is not to miss that.
+    fn begin(&self, topic: &Topic, only_topic: bool) -> (Position, Vec<u8>) {
+        let (position, cursor) =
+            topic.read(|log| (log.head(), log.cursor_at(log.head()))).unwrap_or((Position::default(), None));
+        let mut place = Vec::new();
+        if only_topic {
+            frame::write_id(&cursor.unwrap_or_else(|| self.clock.next(now_ms()).into()), &mut place);
+            place.push(b'\n');
+        }
+        (position, place)
     }
 
     fn resume(&self, topic: &Topic, text: &str, only_topic: bool) -> (Resumed, Option<Gap>) {
@@ -239,7 +254,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_has_three_forms() {
+    fn since_has_four_forms() {
+        assert_eq!(Since::parse("now", 5), Ok(Since::Now));
         assert_eq!(Since::parse("earliest", 0), Ok(Since::Earliest));
         assert_eq!(Since::parse("90s", 100_000), Ok(Since::UnixMs(10_000)));
         assert_eq!(Since::parse("2h", 5), Ok(Since::UnixMs(0)));

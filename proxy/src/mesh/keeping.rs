@@ -23,8 +23,11 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// How often a keeper is asked for the next page of one topic.
 const PAGES_MAX: usize = 1024;
 
-/// How many instances are asked for one topic's history.
-const ASKED_MAX: usize = 8;
+/// How many instances are asked for one topic's history, beside those that keep it.
+const ASKED_MAX: usize = 16;
+
+/// How much of the time for a fetch others may take to know that the topic is wanted here: one in so many.
+const SETTLE_PART: u32 = 4;
 
 /// When a keeper that has no room for an event is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -49,6 +52,8 @@ impl Mesh {
             if !topic.can_fill() {
                 return true;
             }
+            // What is published until all forward here is among what they have, and what is published then comes by itself.
+            self.settled(limit / SETTLE_PART).await;
             let (present, others) = self.who_may_have(topic.id());
             let is_present = |n: usize| n < present.len();
             let asked = present
@@ -97,11 +102,13 @@ impl Mesh {
         node.other_keepers(convert::to_mesh(topic)).0
     }
 
-    /// Other instances that keep a topic; and some that did until lately, or have subscribers for it.
+    /// Other instances that keep a topic; and some that did until lately, or have subscribers for it, or may have accepted what has
+    /// not reached the keepers yet.
     fn who_may_have(&self, topic: TopicId) -> (Vec<NodeId>, Vec<NodeId>) {
         let node = self.node.lock();
         let (present, mut others) = node.other_keepers(convert::to_mesh(topic));
-        for peer in node.interested(convert::to_mesh(topic)) {
+        let members = node.roster().members.iter().copied().filter(|id| *id != node.id());
+        for peer in node.interested(convert::to_mesh(topic)).into_iter().chain(members) {
             if others.len() < ASKED_MAX && !present.contains(&peer) && !others.contains(&peer) {
                 others.push(peer);
             }

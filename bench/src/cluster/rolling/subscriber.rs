@@ -102,7 +102,7 @@ impl Subscriber {
         let topic = self.account.topic;
         let resume = self.memory.last_id.as_ref().map(|id| format!("Last-Event-ID: {id}\r\n"));
         let request = format!(
-            "GET /events/t{topic} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{}\r\n",
+            "GET /events/t{topic}?since=now HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{}\r\n",
             resume.unwrap_or_default()
         );
         let mut socket = connect(self.instances[self.at]).await?;

@@ -257,3 +257,24 @@ fn an_instance_that_had_subscribers_long_ago_asks_for_what_passed_it_by() {
         assert_eq!(back.take_data(2), ["three", "four"], "{topic} at {at}");
     }
 }
+
+#[test]
+fn a_subscriber_that_has_had_no_event_has_a_place_if_it_asks_for_one() {
+    let mut cluster = Cluster::start(3, "");
+    let path = |n: usize| format!("/events/{n}?since=now");
+    cluster[0].publish("0", "before");
+    let mut streams: Vec<_> = (0..6).map(|n| cluster[0].subscribe(&path(n), "")).collect();
+    for stream in &mut streams {
+        stream.wait_for_text("\n\n");
+        assert!(!stream.last_event_id().is_empty() && stream.seen().is_empty(), "{}", stream.lossy_text());
+    }
+    cluster.kill(0);
+    for n in 0..6 {
+        cluster[1].publish(&n.to_string(), "missed");
+    }
+    for (n, stream) in streams.iter().enumerate() {
+        let mut back = resume(&cluster, 2, &path(n), stream);
+        cluster[1].publish(&n.to_string(), "live");
+        assert_eq!(back.take_data(2), ["missed", "live"], "{n}");
+    }
+}

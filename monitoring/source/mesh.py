@@ -226,6 +226,15 @@ KEEPERS = Row(
             "ops",
         ),
         Panel(
+            "Resumes from another order",
+            "Subscribers each second that came from an instance where events had another order, and got those around their last one exactly once, or some of them again.",
+            [
+                (total(rate("revenprox_resumes_reordered_total", 'kind="once"')), "once"),
+                (total(rate("revenprox_resumes_reordered_total", 'kind="again"')), "again"),
+            ],
+            "ops",
+        ),
+        Panel(
             "History moved",
             "Topics each second whose history was moved to a new keeper because instances came or went, and moves that failed.",
             [

@@ -5,7 +5,7 @@
 //! one instance have the same order everywhere, so there is one number to find for each: how many more of its events were seen, or
 //! less, than stand before the named one here. The numbers of all but one are tried, the smallest change first, and the last one
 //! is looked up. A wrong answer, by which an event is missed or repeated, is as likely as two of the possibilities having the same 32
-//! bits: less than one in 40,000, for no more than [`TRIES_MAX`] are tried.
+//! bits: less than one in 40,000, for no more than `TRIES_MAX` are tried.
 
 use crate::event::{Digest, EventId, Origin};
 

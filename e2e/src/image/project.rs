@@ -95,7 +95,8 @@ impl ProjectImage {
 
     /// Compiles the program as the `Dockerfile` does: linked statically, so that the image needs
     /// nothing beside it. That takes an explicit target, because compiler plug-ins of the same
-    /// build are dynamic libraries.
+    /// build are dynamic libraries. The programs of all images are built together, as there:
+    /// apart they would turn on other features, and what they share would be compiled for each.
     fn compile(&self, profile: Profile) -> Result<PathBuf, BuildError> {
         let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let (profile_name, folder) = match profile {
@@ -104,7 +105,8 @@ impl ProjectImage {
         };
         let mut cargo = Command::new(project::cargo());
         cargo.current_dir(project::root()).args(["build", "--quiet", "--locked", "--target", &target]);
-        cargo.args(["--profile", profile_name, "--package", self.package, "--bin", self.binary]);
+        cargo.args(["--profile", profile_name]);
+        cargo.args(ALL.iter().flat_map(|image| ["--package", image.package, "--bin", image.binary]));
         cargo.args(["--config", &format!("profile.{profile_name}.strip=true")]);
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", project::target());
         command::pass_through(&mut cargo)?;

@@ -138,7 +138,9 @@ impl Hub {
     /// Ids of one instance are totally ordered over its topics, so one id is a correct position in each of
     /// several topics at once; only the digest in it is of the one topic that has the event.
     pub fn enter(&self, topic: &Topic, start: &Start, only_topic: bool) -> (Position, Vec<u8>) {
-        let at = |place: &dyn Fn(&TopicLog) -> Position| (topic.read(place).unwrap_or_default(), Vec::new());
+        let at = |place: &dyn Fn(&TopicLog) -> Position| {
+            topic.enter(|log| (place(log), Vec::new())).unwrap_or_default()
+        };
         match start {
             Start::Live => at(&TopicLog::head),
             Start::Since(Since::Now) => self.begin(topic, only_topic),
@@ -180,10 +182,11 @@ impl Hub {
                 None => Resumed { position: log.head(), ..Resumed::default() },
             };
             let before = log.cursor_at(resumed.position);
-            (resumed, log.oldest(), before, log.dropped())
+            (resumed.position, (resumed, log.oldest(), before, log.dropped()))
         };
         let nothing = || (Resumed { complete: true, ..Resumed::default() }, None, None, None);
-        let (resumed, oldest, before, dropped) = topic.read(read).unwrap_or_else(nothing);
+        let (resumed, oldest, before, dropped) =
+            topic.enter(read).map_or_else(nothing, |(_, found)| found);
         let complete = resumed.complete;
         // An id of another instance is known if its event is here, or if all events above it are. A text that is no id is not, also
         // where there is no event at all.

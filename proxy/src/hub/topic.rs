@@ -104,6 +104,15 @@ impl Topic {
         self.log.lock().as_deref().map(read)
     }
 
+    /// Finds the place in the log at which a reader begins, if there has been an event.
+    pub(super) fn enter<T>(&self, find: impl FnOnce(&TopicLog) -> (Position, T)) -> Option<(Position, T)> {
+        let mut log = self.log.lock();
+        let log = log.as_deref_mut()?;
+        let found = find(log);
+        log.entered(found.0);
+        Some(found)
+    }
+
     /// The end of the log.
     pub fn head(&self) -> Position {
         self.read(TopicLog::head).unwrap_or_default()

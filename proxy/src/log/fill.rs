@@ -50,6 +50,7 @@ impl TopicLog {
         self.floor = self.floor.min(floor);
         self.feed = feed;
         self.dropped = (self.floor > EventId::default()).then_some(self.floor);
+        self.highest = self.highest.max(kept.last().map(|event| event.id));
         let allocated = self.prepend(&kept);
         self.recent = Recent::default();
         for id in self.ids(Position::MIN) {
@@ -191,6 +192,31 @@ mod tests {
             Filled::default(),
             "it is read by now"
         );
+    }
+
+    #[test]
+    fn what_was_filled_in_is_here() {
+        let mut log = TopicLog::default();
+        log.fill([3, 4].map(kept).into(), EventId::default(), Feed::Wanted, None);
+        assert!(log.contains(&kept(4).id), "it is not to be appended again when it comes late");
+        assert!(!log.contains(&kept(5).id));
+    }
+
+    #[test]
+    fn what_somebody_reads_keeps_its_order_and_place() {
+        let mut log = TopicLog::default();
+        // In the order in which they came, which is not that of their ids.
+        let other = Kept { id: EventId { origin: Origin(2), ..kept(2).id }, ..kept(2) };
+        append(&mut log, 3);
+        log.append(&other.id, &other.after_id);
+        log.interrupted(EventId::at(2));
+        let (reader, _) = log.after(&kept(3).id);
+        log.entered(reader);
+        let unread = |log: &TopicLog| log.view(reader).parts().concat();
+        let before = unread(&log);
+        log.fill([1, 2].map(kept).into(), EventId::default(), Feed::Wanted, None);
+        assert_eq!(times(&log.kept()), [1, 2, 3, 2]);
+        assert_eq!(unread(&log), before);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub struct TopicLog {
     pub(super) tail: Position,
     head: Position,
     pub(super) dropped: Option<EventId>,
-    highest: Option<EventId>,
+    pub(super) highest: Option<EventId>,
     /// Everything above it is here, or was dropped; what is not may have passed the log by.
     pub(super) floor: EventId,
     /// The [`Feed`] that `floor` holds for.
@@ -253,6 +253,20 @@ impl TopicLog {
         self.filled = false;
         // The seam is between two segments.
         self.writer = None;
+    }
+
+    /// Somebody begins to read here. From there on the order stays as it is, so that what is filled in comes before all of it.
+    pub fn entered(&mut self, position: Position) {
+        if self.filled || position >= self.seam {
+            return;
+        }
+        let begin = self.segments.front().map_or(self.head, |front| front.base);
+        if begin == self.tail {
+            self.seam = begin;
+        } else {
+            // Some of the oldest segment is gone, and nothing can be put into that place.
+            self.filled = true;
+        }
     }
 
     /// Everything above this id is here, or was dropped, as long as the log is fed as `feed` says.

@@ -119,6 +119,7 @@ impl Discovery {
         let mut discovery = Self::without_kubernetes(settings)?;
         if let Some((service, client)) = service.zip(client) {
             let watch = kubernetes::Watch::new(service, client);
+            discovery.lists.expect(Source::Kubernetes);
             discovery.tasks.spawn(watch.run(Arc::clone(&discovery.lists)));
         }
         Ok(discovery)
@@ -138,6 +139,7 @@ impl Discovery {
         let mut discovery = Self { lists: Arc::new(Lists::default()), tasks: JoinSet::new() };
         discovery.lists.set(Source::Fixed, settings.fixed);
         if let Some(dns) = settings.dns {
+            discovery.lists.expect(Source::Dns);
             discovery.tasks.spawn(dns::Watch::new(dns)?.run(Arc::clone(&discovery.lists)));
         }
         Ok(discovery)
@@ -146,6 +148,11 @@ impl Discovery {
     /// The complete list, sorted and each address once, whenever it changes. It stays open while this lives.
     pub fn addresses(&self) -> watch::Receiver<Vec<Address>> {
         self.lists.subscribe()
+    }
+
+    /// Whether every source has given a list.
+    pub fn has_answered(&self) -> bool {
+        self.lists.have_answered()
     }
 
     /// What it has done.

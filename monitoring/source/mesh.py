@@ -226,6 +226,12 @@ KEEPERS = Row(
             "ops",
         ),
         Panel(
+            "Ready without",
+            "Instances that each one has not met, or that have not handed their history over, since it started. It waits for them before it is ready, but not forever.",
+            [("revenprox_mesh_left_out", "{{instance}}")],
+            "short",
+        ),
+        Panel(
             "Resumes from another order",
             "Subscribers each second that came from an instance where events had another order, and got those around their last one exactly once, or some of them again.",
             [

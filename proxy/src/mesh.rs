@@ -12,6 +12,7 @@ mod handover;
 mod keeping;
 mod presence;
 mod questions;
+mod settling;
 mod setup;
 mod taking;
 
@@ -32,7 +33,7 @@ use revenprox_mesh::{
 };
 use tokio::sync::{Notify, watch};
 
-pub use self::{driver::Driver, presence::Presence, setup::MeshError};
+pub use self::{driver::Driver, presence::Presence, settling::Missing, setup::MeshError};
 use crate::{
     event::EventId,
     hub::{Others, Topic, now_ms},
@@ -53,6 +54,7 @@ pub struct Mesh {
     questions: questions::Questions,
     fetching: fetching::Fetching,
     moves: handover::Moves,
+    settling: settling::Settling,
     counts: driver::Counts,
 }
 
@@ -79,6 +81,8 @@ pub struct Reading {
     pub fetches: (u64, u64),
     /// Topics moved to new keepers, their bytes, and those that were not taken.
     pub moved: (u64, u64, u64),
+    /// Instances that were not met, or have not handed history over, since this one started.
+    pub left_out: u64,
 }
 
 // === impl Reading ===
@@ -135,6 +139,7 @@ impl Mesh {
             topics: node.interest().topics() as u64,
             fetches: self.fetching.counts(),
             moved: self.moved(),
+            left_out: self.left_out(),
         }
     }
 

@@ -68,6 +68,9 @@ async fn ready(server: &Arc<Server>) -> Reply {
     if server.phase() != Phase::Serving {
         return text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n");
     }
+    if let Some(missing) = server.mesh().and_then(|mesh| mesh.missing()) {
+        return text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{missing}\n"));
+    }
     match server.canary.sing(&server.hub, &server.delivery).await {
         Ok(_) => text_reply(StatusCode::OK, "text/plain", "ok\n"),
         Err(why) => text_reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),

@@ -131,7 +131,8 @@ impl Instances {
         let args = ["--config".into(), self.file(index).display().to_string()];
         let log = self.directory.path().join(format!("{index}.log"));
         let mut process = Guarded::spawn(&format!("instance {index}"), &self.program, &args, &log)?;
-        wait_for_http(&mut process, address, "/readyz")?;
+        // It is not ready before it has met the others.
+        wait_for_http(&mut process, address, "/livez")?;
         Ok(process)
     }
 

@@ -26,11 +26,18 @@ pub(super) enum Source {
 
 /// See the module.
 pub(super) struct Lists {
-    by_source: Mutex<[Vec<Address>; 3]>,
+    said: Mutex<Said>,
     merged: watch::Sender<Vec<Address>>,
     answers: AtomicU64,
     failures: AtomicU64,
     refused: AtomicU64,
+}
+
+/// The latest list of each source, and the sources that have not given one yet.
+#[derive(Debug, Default)]
+struct Said {
+    lists: [Vec<Address>; 3],
+    silent: Vec<Source>,
 }
 
 /// Tells of trouble with a source once, and when it is over.
@@ -44,7 +51,7 @@ pub(super) struct Trouble {
 impl Default for Lists {
     fn default() -> Self {
         Self {
-            by_source: Mutex::default(),
+            said: Mutex::default(),
             merged: watch::Sender::new(Vec::new()),
             answers: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -54,6 +61,16 @@ impl Default for Lists {
 }
 
 impl Lists {
+    /// A source will give lists.
+    pub(super) fn expect(&self, source: Source) {
+        self.said.lock().silent.push(source);
+    }
+
+    /// Whether all sources have given a list.
+    pub(super) fn have_answered(&self) -> bool {
+        self.said.lock().silent.is_empty()
+    }
+
     /// A source gives its complete list.
     pub(super) fn set(&self, source: Source, mut list: Vec<Address>) {
         self.answers.fetch_add(1, Ordering::Relaxed);
@@ -61,9 +78,10 @@ impl Lists {
         list.dedup();
         self.refuse(list.len().saturating_sub(ADDRESSES_MAX));
         list.truncate(ADDRESSES_MAX);
-        let mut by_source = self.by_source.lock();
-        by_source[source as usize] = list;
-        let mut merged = by_source.concat();
+        let mut said = self.said.lock();
+        said.silent.retain(|silent| *silent != source);
+        said.lists[source as usize] = list;
+        let mut merged = said.lists.concat();
         merged.sort_unstable();
         merged.dedup();
         // Under the lock, so that of two changes the later one stays.
@@ -78,7 +96,7 @@ impl Lists {
 
     /// What a source said last.
     pub(super) fn of(&self, source: Source) -> Vec<Address> {
-        self.by_source.lock()[source as usize].clone()
+        self.said.lock().lists[source as usize].clone()
     }
 
     /// A source has failed.

@@ -126,6 +126,12 @@ impl Node {
         self.live
     }
 
+    /// Addresses at which others are said to be and nobody has been met.
+    pub fn unmet(&self) -> usize {
+        let is_met = |id: NodeId| self.is_live(id);
+        self.targets.values().filter(|target| target.idle.is_none() && !target.id.is_some_and(is_met)).count()
+    }
+
     /// Whether another instance is a live peer.
     pub fn is_live(&self, id: NodeId) -> bool {
         self.peers.get(&id).is_some_and(|peer| peer.live)

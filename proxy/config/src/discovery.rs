@@ -33,6 +33,10 @@ pub struct Discovery {
     /// The name of the port in the `EndpointSlices`.
     #[schemars(length(min = 1, max = 63))]
     pub kubernetes_port: String,
+    /// How long a new instance is not ready while it has not met all the instances that it knows of; those that do not answer
+    /// in this time are not waited for.
+    #[schemars(range(max = 600_000), extend("x-unit" = "milliseconds"))]
+    pub ready_timeout_ms: u64,
 }
 
 // === impl Discovery ===
@@ -47,6 +51,7 @@ impl Default for Discovery {
             kubernetes_service: None,
             kubernetes_namespace: None,
             kubernetes_port: "mesh".to_owned(),
+            ready_timeout_ms: 5_000,
         }
     }
 }

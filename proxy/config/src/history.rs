@@ -27,6 +27,10 @@ pub struct History {
     /// How long a subscriber that comes back waits for what other instances have kept, before it is told of a gap instead.
     #[schemars(range(max = 60_000), extend("x-unit" = "milliseconds"))]
     pub resume_wait_ms: u64,
+    /// How long a new instance is not ready, once it has met the others, while they have not handed it all that it keeps from now
+    /// on.
+    #[schemars(range(max = 3_600_000), extend("x-unit" = "milliseconds", "x-reload" = false))]
+    pub ready_timeout_ms: u64,
 }
 
 // === impl History ===
@@ -40,6 +44,7 @@ impl Default for History {
             max_total_mb: 128,
             keepers: 2,
             resume_wait_ms: 2_000,
+            ready_timeout_ms: 30_000,
         }
     }
 }

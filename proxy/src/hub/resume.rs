@@ -185,8 +185,7 @@ impl Hub {
             (resumed.position, (resumed, log.oldest(), before, log.dropped()))
         };
         let nothing = || (Resumed { complete: true, ..Resumed::default() }, None, None, None);
-        let (resumed, oldest, before, dropped) =
-            topic.enter(read).map_or_else(nothing, |(_, found)| found);
+        let (resumed, oldest, before, dropped) = topic.enter(read).map_or_else(nothing, |(_, found)| found);
         let complete = resumed.complete;
         // An id of another instance is known if its event is here, or if all events above it are. A text that is no id is not, also
         // where there is no event at all.

@@ -116,15 +116,19 @@ impl Driver {
     fn turn(&mut self, server: &Arc<Server>) -> Instant {
         let mesh = Arc::clone(&self.mesh);
         loop {
-            let (effects, wake, effective) = {
+            let (effects, wake, effective, unmet) = {
                 let mut node = mesh.node.lock();
                 node.flush(mesh.now());
                 let effects: Vec<_> = node.effects().collect();
-                (effects, node.next_wake(), node.effective())
+                let looks = effects.is_empty() && !mesh.settling.is_done();
+                (effects, node.next_wake(), node.effective(), looks.then(|| node.unmet()))
             };
             mesh.effective.send_if_modified(|known| std::mem::replace(known, effective) != effective);
             if effects.is_empty() {
                 self.mesh.counts.held.store(self.waiting.len() as u64, Ordering::Relaxed);
+                if let Some(unmet) = unmet {
+                    mesh.settling.met(mesh.discovery.has_answered().then_some(unmet));
+                }
                 return mesh.started.checked_add(wake).unwrap_or_else(|| Instant::now() + QUIET);
             }
             for effect in effects {
@@ -217,7 +221,7 @@ impl Driver {
             other => {
                 match other {
                     Effect::PeerUp { id, is_new, .. } => mesh.peer_came(id, is_new),
-                    Effect::PeerDown { why, .. } => mesh.peer_went(why == Down::Left),
+                    Effect::PeerDown { id, why, .. } => mesh.peer_went(id, why == Down::Left),
                     _ => {}
                 }
                 self.report(&other);

@@ -107,8 +107,13 @@ impl Mesh {
             let others = new.iter().copied().filter(|id| *id != own);
             let asked: Vec<_> = if broke { others.collect() } else { came };
             for peer in asked {
-                if let Some(asked) = self.ask(peer, &[questions::MINE]) {
-                    asked.within(HAND_TIME).await;
+                let asked = self.ask(peer, &[questions::MINE]);
+                let heard = match asked {
+                    Some(asked) => asked.within(HAND_TIME).await.is_some(),
+                    None => false,
+                };
+                if !heard && self.settling.is_owed_by(peer) {
+                    self.moves.tell(|pending| pending.came.push(peer));
                 }
             }
             if let Some(since) = repair {
@@ -119,6 +124,7 @@ impl Mesh {
             for peer in asked_by {
                 let before: Vec<_> = new.iter().copied().filter(|id| *id != peer).collect();
                 self.move_topics(&hub, &before, &new).await;
+                self.say_handed(peer, HAND_TIME).await;
             }
             old = new;
         }
@@ -126,6 +132,7 @@ impl Mesh {
 
     /// A peer has come, or come back.
     pub(super) fn peer_came(&self, peer: NodeId, is_new: bool) {
+        self.settling.owes(peer);
         self.moves.tell(|pending| {
             pending.came.retain(|known| *known != peer);
             pending.came.push(peer);
@@ -136,7 +143,8 @@ impl Mesh {
     }
 
     /// A peer has gone. If it did not say so, its last events may have reached some instances and not others.
-    pub(super) fn peer_went(&self, said_so: bool) {
+    pub(super) fn peer_went(&self, peer: NodeId, said_so: bool) {
+        self.settling.owes_nothing(peer);
         self.moves.tell(|pending| {
             if !said_so {
                 pending.repair = pending.repair.max(Some(AFTER_A_DEATH));

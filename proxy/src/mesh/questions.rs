@@ -15,6 +15,7 @@ pub(super) const COUNT: u8 = 1;
 pub(super) const HISTORY: u8 = 2;
 pub(super) const TAKE_OVER: u8 = 3;
 pub(super) const MINE: u8 = 4;
+pub(super) const HANDED: u8 = 5;
 
 type Answer = Result<Vec<u8>, Failed>;
 
@@ -67,6 +68,10 @@ pub(super) fn answer(mesh: &Mesh, hub: &Hub, from: NodeId, question: &[u8]) -> O
         TAKE_OVER => keeping::answer_take_over(hub, rest),
         MINE => {
             mesh.asked_by(from);
+            Some(Vec::new())
+        }
+        HANDED => {
+            mesh.settling.owes_nothing(from);
             Some(Vec::new())
         }
         _ => None,

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Driver, Mesh, advertise, driver::Counts, fetching::Fetching, handover::Moves, questions::Questions,
+    settling::Settling,
 };
 use crate::{
     config::{Config, Nng},
@@ -78,6 +79,7 @@ impl Mesh {
             questions: Questions::default(),
             fetching: Fetching::default(),
             moves: Moves::default(),
+            settling: Settling::default(),
             counts: Counts::default(),
         });
         let driver = Driver::new(Arc::clone(&mesh), events, opener);

@@ -52,6 +52,12 @@ fn history(all: &mut Families, r: &mesh::Reading) {
         "Such moves that the new keeper did not take in time",
         refused,
     );
+    all.gauge(
+        "revenprox_mesh_left_out",
+        "Instances that have not been met, or have not handed history over, since this one started; it is ready without them after \
+         discovery.ready_timeout_ms and history.ready_timeout_ms",
+        r.left_out as f64,
+    );
 }
 
 fn traffic(all: &mut Families, r: &mesh::Reading) {

@@ -89,6 +89,10 @@ pub async fn run(
     if let Some(nng) = &config.nng {
         let (mesh, driver) = Mesh::start(&config, nng).await?;
         server.join(Arc::clone(&mesh));
+        let settling = Arc::clone(&mesh);
+        let meeting = Duration::from_millis(config.discovery.ready_timeout_ms);
+        let history = Duration::from_millis(config.history.ready_timeout_ms);
+        tasks.spawn(async move { settling.settle(meeting, history).await });
         tasks.spawn(mesh.hand_over(Arc::clone(&server.hub)));
         tasks.spawn(driver.run(Arc::clone(&server)));
     }

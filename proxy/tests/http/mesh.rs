@@ -7,6 +7,7 @@ mod network;
 mod order;
 mod resume;
 mod security;
+mod settling;
 mod ways;
 
 use serde_json::Value;

@@ -29,14 +29,21 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let mut cluster = Self { instances: Vec::new(), folder, config: config.to_owned() };
         for index in 0..size {
-            cluster.instances.push(None);
-            cluster.restart(index);
+            assert_eq!(cluster.add(), index);
         }
         cluster.wait_for_peers();
         // Only what is published this long after they have met do all vouch for.
         let met = Instant::now();
         wait_until("all to vouch for what comes", || met.elapsed() > VOUCHED_AFTER);
         cluster
+    }
+
+    /// Starts one more instance. Returns its index.
+    pub(crate) fn add(&mut self) -> usize {
+        let index = self.instances.len();
+        self.instances.push(None);
+        self.restart(index);
+        index
     }
 
     /// Where an instance listens.

@@ -14,3 +14,4 @@ mod rollout;
 mod samples;
 mod scaling;
 mod support;
+mod traces;

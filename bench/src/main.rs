@@ -11,6 +11,7 @@ mod httpd;
 mod ledger;
 mod mesh;
 mod proc;
+mod progress;
 mod publish;
 mod report;
 mod scenario;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::tally::{EVENT_BYTES, Outcome, Stamped};
 use crate::error::{BenchError, Doing as _, Result, failed};
 use crate::proc;
+use crate::progress;
 use crate::stats::Summary;
 
 /// What is measured and how long.
@@ -104,8 +105,9 @@ type Rounds = Vec<f64>;
 pub(crate) fn run(args: &MeshArgs) -> Result<()> {
     let mut rows: Vec<(Way, [Rounds; 3])> = args.ways.iter().map(|way| (*way, Default::default())).collect();
     let machine = proc::MachineMark::now();
-    for _ in 0..args.rounds.max(1) {
+    for round in 1..=args.rounds.max(1) {
         for (way, [p50, p99, throughput]) in &mut rows {
+            progress::step(&format!("round {round}: {way:?}"));
             let hop = measure(*way, args, pace)?;
             p50.push(hop.percentile_us(50.0));
             p99.push(hop.percentile_us(99.0));

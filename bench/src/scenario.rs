@@ -11,12 +11,12 @@ mod slow;
 mod unicast;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
 use crate::error::Result;
+use crate::progress;
 use crate::report::{Baseline, Report};
 use crate::target::{Need, Programs, Target};
 
@@ -177,14 +177,14 @@ impl Context<'_> {
                     continue;
                 }
                 let started = Instant::now();
-                progress(&format!("{what}, round {round}, {name} … "));
+                progress::write(&format!("{what}, round {round}, {name} … "));
                 let outcome = session(self, &target);
                 let mut end = format!("{:.1} s\n", started.elapsed().as_secs_f64());
                 if let Err(e) = outcome {
                     let _ = writeln!(end, "FAILED: {e}");
                     self.report.failures.push(format!("{what}, round {round}, {name}: {e}"));
                 }
-                progress(&end);
+                progress::write(&end);
             }
         }
     }
@@ -215,10 +215,4 @@ impl Context<'_> {
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.args.seconds)
     }
-}
-
-/// Tells a person at the terminal what is going on; the table goes to standard output alone.
-fn progress(text: &str) {
-    let mut err = std::io::stderr();
-    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }

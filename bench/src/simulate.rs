@@ -14,6 +14,7 @@ use revenprox_mesh::sim::Random;
 use self::cluster::{Cluster, Forwards, Joined, RATE};
 use self::population::Population;
 use crate::error::{Doing, Result, failed};
+use crate::progress;
 use crate::table;
 
 /// The false-positive rate of the filters, as it is by default.
@@ -94,8 +95,7 @@ fn simulate(args: &SimulateArgs, instances: usize, memory: usize) -> Result<Outc
     let began = Instant::now();
     let say = |what: &str| {
         let seconds = began.elapsed().as_secs();
-        // Nobody need see it.
-        let _ = writeln!(std::io::stderr(), "{instances} instances, after {seconds} s: {what}");
+        progress::step(&format!("{instances} instances, after {seconds} s: {what}"));
     };
     say("they start");
     let started = cluster.start()?;

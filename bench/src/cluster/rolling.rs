@@ -26,6 +26,7 @@ use crate::client::Topics;
 use crate::clock::now_micros;
 use crate::error::{Doing, Result, failed};
 use crate::proc::raise_descriptor_limit;
+use crate::progress;
 use crate::table::align;
 
 /// The delay that clients are given, which is the default of the proxy.
@@ -72,6 +73,7 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     clients.publish(args, &cluster.addresses().into());
     let (mut took, mut ends) = (Vec::new(), Vec::new());
     for (fault, index) in args.faults() {
+        progress::step(&format!("instance {index}: {fault:?}"));
         clients.go_on(args)?;
         match fault {
             Fault::Drain => {

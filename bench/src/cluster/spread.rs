@@ -9,6 +9,7 @@ use crate::client::{Connect, Expected, Fleet, Topics, Totals};
 use crate::error::{BenchError, Result};
 use crate::ledger::Verdict;
 use crate::proc::{CpuMark, slab_bytes};
+use crate::progress;
 use crate::publish::{Load, Publisher, Sent};
 use crate::table::{align, number, thousands};
 
@@ -88,14 +89,17 @@ fn measure(args: &ClusterArgs) -> Result<Measured> {
     let slab = slab_bytes();
     // Declared after the instances, so that subscribers go first.
     let mut fleet = Fleet::start(args.subscribers().div_ceil(PER_PROCESS))?;
+    progress::step("subscribers connect");
     let connect = fleet.connect(&plan(args, &cluster))?;
     (memory.full, memory.slab) = (cluster.memory(), slab_bytes().saturating_sub(slab));
+    progress::step("nothing happens");
     let idle = cluster.cpu();
     std::thread::sleep(IDLE);
     let idle = used(&idle, &cluster) / IDLE.as_secs_f64();
     let mut publisher = Publisher::open_at_random(&cluster.addresses(), CONNECTIONS, args.topics())?;
     let time = Duration::from_secs_f64(args.seconds());
     let load = Load { rate: Some(args.rate()), time, limit: u64::MAX, batch: 1, payload: args.payload };
+    progress::step("events are published");
     fleet.measure()?;
     let (before, cpu) = (mesh(&cluster)?, cluster.cpu());
     let sent = publisher.run(&load, None)?;

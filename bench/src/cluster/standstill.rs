@@ -14,6 +14,7 @@ use super::instances::{Instances, Settings};
 use super::{ClusterArgs, Outcome};
 use crate::clock::now_micros;
 use crate::error::{BenchError, Doing as _, Result, failed};
+use crate::progress;
 use crate::publish::{TEXT, parse_response, post};
 use crate::stats::Histogram;
 use crate::table::align;
@@ -68,6 +69,7 @@ pub(super) fn run(args: &ClusterArgs) -> Result<Outcome> {
     publisher.set_nodelay(true).doing(|| "setting TCP_NODELAY".into())?;
     let (mut phases, mut sequence) = (Vec::new(), 0);
     for name in PHASES {
+        progress::step(name);
         match name {
             "meanwhile" => cluster.stand_still(STANDS_STILL, true),
             "after" => cluster.stand_still(STANDS_STILL, false),

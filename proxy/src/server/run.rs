@@ -47,6 +47,9 @@ const LEAVE_TIME: Duration = Duration::from_millis(100);
 /// How often it is looked whether everybody has gone.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// A drain is reported on once in so many looks: every five seconds.
+const REPORT_POLLS: u32 = 100;
+
 /// How long an instance that has drained stays to turn away those who come back.
 const LINGER_MIN: Duration = Duration::from_millis(1_500);
 const LINGER_MAX: Duration = Duration::from_secs(5);
@@ -170,7 +173,14 @@ async fn drain(server: &Arc<Server>) {
     let config = server.config();
     let window = HAND_OVER_TIME + Duration::from_secs(config.http.drain_window_sec) + CLOSE_TIME;
     let gone = async {
-        while server.admission.connections() > 0 {
+        for polls in 1_u32.. {
+            let left = server.admission.connections();
+            if left == 0 {
+                return;
+            }
+            if polls.is_multiple_of(REPORT_POLLS) {
+                tracing::info!(left, of = streams, "still draining");
+            }
             sleep(POLL_INTERVAL).await;
         }
     };

@@ -124,3 +124,14 @@ fn a_second_signal_ends_it_at_once() {
         stream.rest();
     }
 }
+
+#[test]
+fn a_long_drain_says_how_far_it_has_come() {
+    let mut proxy = Proxy::start("[http]\ndrain_window_sec = 3600\n");
+    let _streams: Vec<_> = (0..3).map(|_| proxy.subscribe("/events/a", "")).collect();
+    proxy.signal(Signal::TERM);
+    let line = proxy.wait_for_log("still draining", 1);
+    assert!(line.contains("\"left\":3,\"of\":3"), "{line}");
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+}

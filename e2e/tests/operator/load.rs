@@ -2,6 +2,7 @@
 //! drain window, and what each one missed or got twice is counted.
 
 mod books;
+mod publisher;
 mod subscriber;
 
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use crate::support::{self, EVERYBODYS, Operator, ROLLOUT, basic, retry_ms, until
 const SUBSCRIBERS: usize = 500;
 /// Topics that they are spread over.
 const TOPICS: usize = 10;
-/// Pause between two publishes.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Longest time until everybody hears something: a stream whose pod is gone without a word is given up after a silence.
+const HEARD: Duration = Duration::from_mins(2);
 
 /// A cluster with everybody connected.
 struct Load<'a> {
@@ -38,6 +39,11 @@ struct Load<'a> {
 impl<'a> Load<'a> {
     /// Starts a cluster, all subscribers and the publisher, and waits until everybody hears something.
     async fn start(operator: &'a Operator<'a>, replicas: i32) -> Outcome<Self> {
+        Self::start_with(operator, replicas, "accepted").await
+    }
+
+    /// The same with another level of acknowledgement for the publisher.
+    async fn start_with(operator: &'a Operator<'a>, replicas: i32, ack: &'static str) -> Outcome<Self> {
         set_admin_token(operator, "the first token").await?;
         let admin = json!({ "bind_address": "0.0.0.0:9090", "token_file": "secret/admin/token" });
         let config = json!({ "http": { "retry_ms": 500 }, "admin": admin });
@@ -51,7 +57,7 @@ impl<'a> Load<'a> {
         for index in 0..SUBSCRIBERS {
             tasks.spawn(subscriber::run(entrance.address, index, Arc::clone(&books), Arc::clone(&stop)));
         }
-        tasks.spawn(publish(entrance.address, Arc::clone(&books), Arc::clone(&stop)));
+        tasks.spawn(publisher::run(entrance.address, ack, Arc::clone(&books), Arc::clone(&stop)));
         let load = Self { operator, entrance, books, stop, tasks };
         load.everybody_hears("the start").await?;
         Ok(load)
@@ -61,7 +67,7 @@ impl<'a> Load<'a> {
     async fn everybody_hears(&self, after: &str) -> Outcome {
         let (mark, started) = (self.books.mark(), Instant::now());
         while !self.books.all_heard_since(&mark) {
-            if started.elapsed() > Duration::from_mins(1) {
+            if started.elapsed() > HEARD {
                 return Err(format!("after {after}: {}", self.books.silent_since(&mark)).into());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -91,22 +97,6 @@ impl<'a> Load<'a> {
         while self.tasks.join_next().await.is_some() {}
         let _ = self.entrance;
         self.books.counts()
-    }
-}
-
-/// Publishes numbered events, one topic after the other, and notes those that were accepted.
-async fn publish(address: std::net::SocketAddr, books: Arc<Books>, stop: Arc<AtomicBool>) {
-    for number in 0_u64.. {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let topic = usize::try_from(number).unwrap_or(0) % TOPICS;
-        match sse::request(address, "POST", &format!("/events/load-{topic}"), number.to_string()).await {
-            Ok((status, _)) if status.is_success() => books.accepted(topic, number),
-            // One that was not accepted is nobody's loss; how many there are is counted.
-            _ => books.refused(),
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -195,6 +185,30 @@ fn subscribers_live_through_a_restart_of_all_pods_and_the_loss_of_one() {
             replaced(operator, &old, 3).await
         })
         .await?;
+        check(&load.stop().await);
+        Ok(())
+    });
+}
+
+#[test]
+fn replicated_events_survive_pods_that_are_killed() {
+    harness::run("operator_load_kill", async |sandbox| {
+        let operator = support::install(sandbox).await?;
+        let load = Load::start_with(&operator, 3, "replicated").await?;
+        for pod in ["demo-0", "demo-2"] {
+            let kill = async |operator: &Operator<'_>| {
+                let old = operator.uids("demo").await?;
+                let arguments = ["delete", "pod", pod, "--grace-period=0", "--force"];
+                operator.sandbox.tool("kubectl", &arguments).await?;
+                let is_replaced = async || {
+                    let new = operator.uids("demo").await?;
+                    Ok(new.len() == 3 && new.iter().any(|uid| !old.contains(uid)))
+                };
+                until(ROLLOUT, "another pod in its place", is_replaced).await?;
+                operator.ready("demo", 3).await.map(drop)
+            };
+            load.endure(&format!("kubectl delete pod {pod} --grace-period=0 --force"), kill).await?;
+        }
         check(&load.stop().await);
         Ok(())
     });

@@ -63,6 +63,10 @@ impl Books {
         Self { topics, inner: Mutex::new(inner) }
     }
 
+    pub(super) fn topics(&self) -> usize {
+        self.topics
+    }
+
     pub(super) fn topic(&self, subscriber: usize) -> usize {
         subscriber % self.topics
     }

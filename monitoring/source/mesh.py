@@ -228,7 +228,7 @@ KEEPERS = Row(
         Panel(
             "Ready without",
             "Instances that each one has not met, or that have not handed their history over, since it started. It waits for them before it is ready, but not forever.",
-            [("revenprox_mesh_left_out", "{{instance}}")],
+            [(selector("revenprox_mesh_left_out"), "{{instance}}")],
             "short",
         ),
         Panel(

@@ -236,6 +236,8 @@ pub struct Node {
     id: NodeId,
     session: Session,
     targets: BTreeMap<Address, Target>,
+    /// The latest time in an id given here, in milliseconds since the Unix epoch.
+    issued_ms: u64,
     /// Of these, those with somebody there of whom it is not known who.
     strangers: BTreeSet<Address>,
     forget_at: Duration,
@@ -266,6 +268,7 @@ impl Node {
             id: NodeId::of(&settings.name),
             session,
             targets: BTreeMap::new(),
+            issued_ms: 0,
             strangers: BTreeSet::new(),
             forget_at: Duration::ZERO,
             members: Members::default(),

@@ -5,6 +5,7 @@
 //! what comes out. Nobody else does I/O, and nothing in it waits for a peer.
 
 mod advertise;
+pub(crate) mod arrival;
 mod convert;
 mod driver;
 mod fetching;
@@ -14,12 +15,10 @@ mod presence;
 mod questions;
 mod settling;
 mod setup;
+pub(crate) mod sockets;
 mod taking;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
@@ -27,11 +26,13 @@ use revenprox_mesh::{
     Now,
     discovery::{self, Discovery},
     node::{Counters, Node, PeerView},
-    seal,
-    transport::{self, Transport},
+    seal, transport,
     wire::{self, Stamp},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 pub use self::{driver::Driver, presence::Presence, settling::Missing, setup::MeshError};
 use crate::{
@@ -44,7 +45,7 @@ use crate::{
 /// What the rest of the proxy shares with the driver.
 pub struct Mesh {
     node: Mutex<Node>,
-    transport: Transport,
+    sockets: Box<dyn sockets::Sockets>,
     sealer: Mutex<seal::Sealer>,
     discovery: Discovery,
     started: Instant,
@@ -131,7 +132,7 @@ impl Mesh {
         Reading {
             peers: node.peers(self.now()),
             node: node.counters(),
-            transport: self.transport.stats(),
+            transport: self.sockets.stats(),
             discovery: self.discovery.stats(),
             held: self.counts.held(),
             unopened: self.counts.unopened(),
@@ -158,7 +159,9 @@ impl Others for Mesh {
             name: Some(topic.name().as_str().as_bytes()),
             block: after_id,
         };
-        if self.node.lock().publish(&event).decides {
+        let mut node = self.node.lock();
+        node.issued(id.ms);
+        if node.publish(&event).decides {
             self.wake.notify_one();
         }
     }
@@ -171,6 +174,10 @@ impl Others for Mesh {
     fn unsubscribe(&self, topic: TopicId) {
         self.node.lock().unsubscribe(convert::to_mesh(topic));
         self.wake.notify_one();
+    }
+
+    fn ahead_ms(&self) -> u64 {
+        self.node.lock().ahead_ms()
     }
 
     fn kept_since(&self, topic: TopicId) -> Option<u64> {

@@ -105,7 +105,8 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if followed == Followed::Anew && peer.live {
             let name = peer.name.clone();
-            self.rosters.passed_by(now.unix_ms);
+            let since_ms = now.unix_ms + self.ahead_ms();
+            self.rosters.passed_by(since_ms);
             self.effects.push(Effect::PeerUp { id, name, is_new: false });
         }
     }
@@ -223,6 +224,7 @@ impl Node {
     fn beat(&mut self, now: Now, id: NodeId, beat: &Beat) {
         self.acknowledged(id, beat.ack);
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.note_clock(now, beat.clock_ms);
         let followed = peer.follow(beat.last.epoch);
         if followed != Followed::Not {
             peer.incoming.announced(beat.last.number);
@@ -278,10 +280,11 @@ impl Node {
     fn send_due_beat(&mut self, now: Now, id: NodeId) {
         let facts = self.facts.root(now.unix_ms);
         let summary = self.interest.summary().encode();
-        let members = self.members_hash();
+        let (members, clock_ms) = (self.members_hash(), self.clock_ms(now));
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.beat_at <= now.elapsed) else { return };
         peer.beat_at = now.elapsed + self.settings.heartbeat;
-        let beat = Beat { ack: peer.ack(), last: peer.last(), summary: summary.into(), facts, members };
+        let (ack, last) = (peer.ack(), peer.last());
+        let beat = Beat { ack, last, summary: summary.into(), facts, members, clock_ms };
         self.send(now, id, Message::Beat(beat));
     }
 

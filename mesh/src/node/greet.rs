@@ -104,6 +104,7 @@ impl Node {
             peer.begin(sender.session, epoch, now);
         }
         peer.met = now.elapsed;
+        peer.note_clock(now, hello.clock_ms);
         peer.name = hello.name;
         peer.reaches_us_at = Some(hello.dialled);
         let before = std::mem::replace(&mut peer.addresses, hello.addresses);
@@ -147,7 +148,7 @@ impl Node {
             }
             next = next.min(target.hello_at);
             if is_due {
-                self.send_hello(&address, Recipient::default(), None);
+                self.send_hello(now, &address, Recipient::default(), None);
             }
             self.strangers.insert(address);
         }
@@ -165,13 +166,13 @@ impl Node {
         let reached = peer.reaches_us_at.clone();
         peer.greeted(now, &self.settings);
         if let Some(at) = peer.at.clone() {
-            self.send_hello(&at, recipient, reached);
+            self.send_hello(now, &at, recipient, reached);
         }
     }
 
     /// Ends a peer's part in everything, if it has one.
     pub(super) fn part(&mut self, now: Now, id: NodeId, why: Down) {
-        let epoch = self.next_epoch();
+        let (epoch, since_ms) = (self.next_epoch(), now.unix_ms + self.ahead_ms());
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.live) else { return };
         peer.live = false;
         peer.heard = None;
@@ -184,7 +185,7 @@ impl Node {
         peer.summary = None;
         peer.asking = super::peer::Asking::default();
         self.live -= 1;
-        self.rosters.left(id, now.unix_ms);
+        self.rosters.left(id, since_ms);
         self.members.parted(id, peer.addresses.first());
         let name = peer.name.clone();
         self.pending.retain(|_, pending| pending.id != id);
@@ -304,15 +305,18 @@ impl Node {
         // its new epoch it forwards everything, until it has compared.
         (peer.knows, peer.knows_from) = (0, self.interest.version());
         self.live += 1;
-        let began = peer.session.incarnation;
+        // As the clock here would have said.
+        let began = peer.session.incarnation.saturating_add_signed(-peer.clock_ahead_ms);
         let is_new = began > self.session.incarnation && now.unix_ms < began.saturating_add(NEW_MS);
-        self.rosters.joined(id, is_new, now.unix_ms);
-        self.effects.push(Effect::PeerUp { id, name: peer.name.clone(), is_new });
+        let name = peer.name.clone();
+        let since_ms = now.unix_ms + self.ahead_ms();
+        self.rosters.joined(id, is_new, since_ms);
+        self.effects.push(Effect::PeerUp { id, name, is_new });
     }
 
-    fn send_hello(&mut self, to: &Address, recipient: Recipient, reached: Option<Address>) {
+    fn send_hello(&mut self, now: Now, to: &Address, recipient: Recipient, reached: Option<Address>) {
         let hello = Hello::new(&self.settings.name, &self.settings.addresses, to.clone(), reached);
-        let body = Message::Hello(hello).into_body();
+        let body = Message::Hello(Hello { clock_ms: self.clock_ms(now), ..hello }).into_body();
         self.effects.push(Effect::Send { to: to.clone(), recipient, body });
     }
 

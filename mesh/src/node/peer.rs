@@ -18,6 +18,9 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(20);
 /// The first hello is repeated after this time, each further one after twice as long.
 const HELLO_AGAIN: Duration = Duration::from_millis(50);
 
+/// Clocks that differ by more are wrong, and no reason to wait.
+const AHEAD_MS_MAX: i64 = 60_000;
+
 /// Another instance, live or not.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
@@ -31,6 +34,8 @@ pub(super) struct Peer {
     pub(super) at: Option<Address>,
     /// The address under which it reaches this instance.
     pub(super) reaches_us_at: Option<Address>,
+    /// By how much its clock is ahead of the one here, in milliseconds; too little by the time that a message takes.
+    pub(super) clock_ahead_ms: i64,
     /// When anything was heard of this session.
     pub(super) met: Duration,
     /// When it last answered this instance's session.
@@ -78,6 +83,12 @@ pub(super) struct Asking {
 // === impl Peer ===
 
 impl Peer {
+    /// Notes what its clock says.
+    pub(super) fn note_clock(&mut self, now: Now, clock_ms: u64) {
+        self.clock_ahead_ms =
+            clock_ms.checked_signed_diff(now.unix_ms).unwrap_or(0).clamp(-AHEAD_MS_MAX, AHEAD_MS_MAX);
+    }
+
     /// The run that it can be told it is heard in, if it is.
     pub(super) fn answers(&self, now: Now, settings: &Settings) -> Session {
         let heard = !self.session.is_none() && now.elapsed < self.met + settings.peer_timeout;

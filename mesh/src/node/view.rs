@@ -132,6 +132,27 @@ impl Node {
         self.targets.values().filter(|target| target.idle.is_none() && !target.id.is_some_and(is_met)).count()
     }
 
+    /// By how much the ids of other instances may be ahead of the clock here, in milliseconds.
+    pub fn ahead_ms(&self) -> u64 {
+        let ahead = self.peers.values().map(|peer| peer.clock_ahead_ms).max().unwrap_or(0);
+        ahead.max(0).unsigned_abs()
+    }
+
+    /// No id given here so far is later.
+    pub(super) fn clock_ms(&self, now: Now) -> u64 {
+        self.issued_ms.max(now.unix_ms)
+    }
+
+    /// Notes the time in an id that is given here. It may be ahead of the clock.
+    pub fn issued(&mut self, ms: u64) {
+        self.issued_ms = self.issued_ms.max(ms);
+    }
+
+    /// Whether a live peer has taken everything that was meant for it.
+    pub fn is_done_with(&self, id: NodeId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.live && peer.out.depth() == (0, 0))
+    }
+
     /// Whether another instance is a live peer.
     pub fn is_live(&self, id: NodeId) -> bool {
         self.peers.get(&id).is_some_and(|peer| peer.live)

@@ -287,7 +287,14 @@ fn say_broken_things(seed: u64, count: u64) -> u64 {
     let samples = [
         Message::Hello(Hello::new("instance-1", &[address(1)], address(0), Some(address(1)))),
         Message::Batch { ack: mark(1), mark: mark(2), frames: frames.into() },
-        Message::Beat(Beat { ack: mark(1), last: mark(9), summary: summary.into(), facts: 7, members: 7 }),
+        Message::Beat(Beat {
+            ack: mark(1),
+            last: mark(9),
+            summary: summary.into(),
+            facts: 7,
+            members: 7,
+            clock_ms: 0,
+        }),
     ]
     .map(|message| message.into_body().to_bytes().to_vec());
     let mut random = Random::new(seed);

@@ -42,9 +42,16 @@ struct Turn {
 
 /// The right to answer a question. Dropped, the question stays without an answer; and so it does if the ticket is kept for
 /// longer than an answer may take, since the worker is needed for others then.
-pub struct Ticket {
-    worker: Arc<Worker>,
-    number: u64,
+pub struct Ticket(Right);
+
+type Answer = dyn FnOnce(&[u8]) + Send;
+
+enum Right {
+    /// To answer what this worker was asked in this turn.
+    Turn(Arc<Worker>, u64),
+    /// To answer what came another way.
+    Other(Box<Answer>),
+    Used,
 }
 
 // === impl Server ===
@@ -118,7 +125,7 @@ impl Worker {
         turn.given = Some(Instant::now());
         let number = turn.number;
         drop(turn);
-        Ticket { worker: self, number }
+        Ticket(Right::Turn(self, number))
     }
 
     /// Ends a turn whose ticket is still good. Returns whether it was.
@@ -153,21 +160,31 @@ impl Worker {
 // === impl Ticket ===
 
 impl Ticket {
+    /// The right to answer a question that did not come over NNG.
+    pub fn of(answer: impl FnOnce(&[u8]) + Send + 'static) -> Self {
+        Self(Right::Other(Box::new(answer)))
+    }
+
     /// Answers.
-    pub fn reply(self, message: &[u8]) {
-        let worker = &self.worker;
-        if worker.end_turn(|turn, _| turn.number == self.number) {
-            worker.gate.begin(|| {
-                let _ = worker.context.send(worker.aio(), Message::from(message));
-            });
+    pub fn reply(mut self, message: &[u8]) {
+        match std::mem::replace(&mut self.0, Right::Used) {
+            Right::Turn(worker, number) if worker.end_turn(|turn, _| turn.number == number) => {
+                worker.gate.begin(|| {
+                    let _ = worker.context.send(worker.aio(), Message::from(message));
+                });
+            }
+            Right::Other(answer) => answer(message),
+            Right::Turn(..) | Right::Used => {}
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.worker.end_turn(|turn, _| turn.number == self.number) {
-            self.worker.next();
+        if let Right::Turn(worker, number) = &self.0
+            && worker.end_turn(|turn, _| turn.number == *number)
+        {
+            worker.next();
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Hello {
     pub dialled: Address,
     /// The address at which the receiver last said hello to the sender, if it did.
     pub reached: Option<Address>,
+    /// See [`Beat::clock_ms`].
+    pub clock_ms: u64,
 }
 
 /// What each side knows of the other, to be compared.
@@ -55,6 +57,8 @@ pub struct Beat {
     pub facts: u64,
     /// The hash over the addresses of the instances that it knows to be live, itself among them.
     pub members: u64,
+    /// No id that it has given so far is later than this, in milliseconds since the Unix epoch.
+    pub clock_ms: u64,
 }
 
 /// One message.
@@ -91,7 +95,8 @@ impl Hello {
     /// Of this version.
     pub fn new(name: &str, addresses: &[Address], dialled: Address, reached: Option<Address>) -> Self {
         let addresses = addresses.iter().take(ADDRESSES_MAX).cloned().collect();
-        Self { versions: (LOWEST_VERSION, VERSION), name: name.into(), addresses, dialled, reached }
+        let versions = (LOWEST_VERSION, VERSION);
+        Self { versions, name: name.into(), addresses, dialled, reached, clock_ms: 0 }
     }
 
     /// Who says it.
@@ -139,6 +144,7 @@ impl Message {
                 hello.addresses.iter().for_each(|address| put_text(address.as_str(), out));
                 put_text(hello.dialled.as_str(), out);
                 put_text(hello.reached.as_ref().map_or("", Address::as_str), out);
+                out.extend_from_slice(&hello.clock_ms.to_le_bytes());
             }
             Self::Batch { ack, mark, .. } => {
                 out.push(BATCH);
@@ -152,6 +158,7 @@ impl Message {
                 put_block(&beat.summary, out);
                 out.extend_from_slice(&beat.facts.to_le_bytes());
                 out.extend_from_slice(&beat.members.to_le_bytes());
+                out.extend_from_slice(&beat.clock_ms.to_le_bytes());
             }
             Self::Leave => out.push(LEAVE),
         }
@@ -172,6 +179,7 @@ impl Message {
                 summary: body.slice_ref(reader.block(SUMMARY_BYTES_MAX, "a summary")?),
                 facts: reader.u64("a root of facts")?,
                 members: reader.u64("a hash of members")?,
+                clock_ms: reader.u64("a clock")?,
             }),
             LEAVE => Self::Leave,
             kind => return Err(Malformed::Unknown { what: "a message", kind }),
@@ -221,7 +229,8 @@ fn decode_hello(reader: &mut Reader<'_>) -> Result<Hello, Malformed> {
         "" => None,
         text => Some(checked(text)?),
     };
-    Ok(Hello { versions, name, addresses, dialled, reached })
+    let clock_ms = reader.u64("a clock")?;
+    Ok(Hello { versions, name, addresses, dialled, reached, clock_ms })
 }
 
 #[cfg(test)]
@@ -252,9 +261,9 @@ mod tests {
                 mark,
                 frames
             }),
-            (any_mark(), any_mark(), bytes, any::<u64>(), any::<u64>()).prop_map(
-                |(ack, last, summary, facts, members)| {
-                    Message::Beat(Beat { ack, last, summary, facts, members })
+            (any_mark(), any_mark(), bytes, any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+                |(ack, last, summary, facts, members, clock_ms)| {
+                    Message::Beat(Beat { ack, last, summary, facts, members, clock_ms })
                 }
             ),
             Just(Message::Leave),

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, TRANSFER_ENCODING},
@@ -15,7 +14,6 @@ use http::{
 };
 use http_body_util::Either;
 use smallvec::SmallVec;
-use tokio::time::{Instant, sleep};
 
 use super::{Problem, Reply, cors, query, reply::empty_reply, service::Client, turn_away};
 use crate::{
@@ -23,12 +21,10 @@ use crate::{
     delivery::{Command, Form, Identity, NewSubscriber, Terms, pipe::Pipe, sink::Sink},
     hub::{Since, Start, Topic, now_ms},
     log::Position,
+    mesh::arrival::Arrival,
     server::{Refusal, Server},
     topic::TopicName,
 };
-
-/// How often it is looked whether an event has come that a subscriber has seen elsewhere. That is seldom needed more than once.
-const CATCH_UP_POLL: Duration = Duration::from_millis(10);
 
 /// What becomes of a subscribe.
 pub(super) enum Outcome {
@@ -62,9 +58,7 @@ pub(super) async fn subscribe(
         return Ok(Outcome::Reply(reply));
     }
     let permit = server.admit(client)?;
-    let topics = announce(server, names).await;
-    fill(server, &topics, &start).await;
-    catch_up(server, &topics, &start).await;
+    let topics = arrive(server, names, &start).await;
     let (topics, preamble) = enter(server, topics, &start);
     // All topics were granted to one token; the first grant names it.
     let grant = grants.into_iter().next().unwrap_or_default();
@@ -142,33 +136,16 @@ fn start(head: &Parts) -> Result<Start, Problem> {
 
 type Entered = (SmallVec<[(Arc<Topic>, Position); 1]>, Vec<u8>);
 
-/// Tells other instances that these topics are wanted here, and waits for a bounded time until they forward them.
-async fn announce(server: &Server, names: &[TopicName]) -> Vec<Arc<Topic>> {
-    let topics: Vec<_> = names.iter().map(|name| server.hub.topic(name)).collect();
-    // Every topic is announced, whether or not one before it needs the wait.
-    let wait = topics.iter().fold(false, |wait, topic| server.hub.announce(topic) | wait);
-    if let (true, Some(mesh), Some(nng)) = (wait, server.mesh(), &server.config().nng) {
-        mesh.settled(Duration::from_millis(nng.subscribe_wait_ms)).await;
-    }
-    topics
-}
-
-/// Gets what this subscriber would miss and others have kept, for a bounded time.
-async fn fill(server: &Server, topics: &[Arc<Topic>], start: &Start) {
-    let Some(mesh) = server.mesh() else { return };
-    let limit = Duration::from_millis(server.config().history.resume_wait_ms);
-    let lacking = topics.iter().filter(|topic| server.hub.lacks(topic, start));
-    join_all(lacking.map(|topic| mesh.fill(&server.hub, topic, limit))).await;
-}
-
-/// Waits for what a subscriber has seen elsewhere and is still on its way here, for a bounded time. With several topics nobody knows which of them
-/// the event is of, so any will do.
-async fn catch_up(server: &Server, topics: &[Arc<Topic>], start: &Start) {
-    let deadline = Instant::now() + Duration::from_millis(server.config().history.resume_wait_ms);
-    let behind = || topics.iter().all(|topic| server.hub.is_behind(topic, start));
-    while behind() && Instant::now() < deadline {
-        sleep(CATCH_UP_POLL).await;
-    }
+/// Waits until everything is here that these topics' new subscriber needs.
+async fn arrive(server: &Server, names: &[TopicName], start: &Start) -> Vec<Arc<Topic>> {
+    let config = server.config();
+    let arrival = Arrival {
+        hub: &server.hub,
+        mesh: server.mesh().map(Arc::as_ref),
+        announce: Duration::from_millis(config.nng.as_ref().map_or(0, |nng| nng.subscribe_wait_ms)),
+        resume: Duration::from_millis(config.history.resume_wait_ms),
+    };
+    arrival.prepare(names, start).await
 }
 
 /// Takes the position in each topic, and what the client is to be told first.

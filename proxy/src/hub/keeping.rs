@@ -39,7 +39,8 @@ impl Hub {
 
     /// Above all ids that any instance has given so far. The clock here follows those that come here, and what passes by does not.
     pub(super) fn horizon(&self) -> EventId {
-        self.clock.ceiling().max(EventId::at(now_ms() + ANNOUNCED_MS_MAX))
+        let ahead_ms = self.others.get().map_or(0, |others| others.ahead_ms());
+        self.clock.ceiling().max(EventId::at(now_ms() + ahead_ms + ANNOUNCED_MS_MAX))
     }
 
     /// The topic of this id, made if the name is its.

@@ -31,6 +31,9 @@ pub trait Others: Send + Sync {
     /// They are no longer.
     fn unsubscribe(&self, topic: TopicId);
 
+    /// By how much ids of others may be ahead of the clock here, in milliseconds.
+    fn ahead_ms(&self) -> u64;
+
     /// Since when this instance has kept the topic's history without a break, in milliseconds since the Unix epoch, if it
     /// does: all events come here since then, whether or not they are wanted.
     fn kept_since(&self, topic: TopicId) -> Option<u64>;
@@ -89,7 +92,7 @@ impl Hub {
     /// whether some of them may not know yet.
     pub fn announce(&self, topic: &Topic) -> bool {
         let Some(others) = self.others.get() else { return false };
-        let now = now_ms();
+        let now = now_ms() + others.ahead_ms();
         if topic.announce(now, others.kept_since(topic.id()), self.horizon()) {
             others.subscribe(topic.id());
             return true;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
 
 use opentelemetry::trace::SpanContext;
@@ -30,7 +30,9 @@ pub struct Topic {
     /// Shards that have been told of new events and have not looked yet.
     dirty: AtomicU64,
     /// How many shards have a subscriber that publishers are to wait for.
-    congested: AtomicU32,
+    congested: AtomicU16,
+    /// Somebody has begun to read since others were told to forward events here.
+    entered: AtomicBool,
     /// Since when other instances forward events of the topic here, in seconds since the Unix epoch; 0 if they
     /// need not.
     announced: AtomicU32,
@@ -76,7 +78,8 @@ impl Topic {
             id,
             interest: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
-            congested: AtomicU32::new(0),
+            congested: AtomicU16::new(0),
+            entered: AtomicBool::new(false),
             announced: AtomicU32::new(0),
             subscribers: AtomicU32::new(0),
             laggards: AtomicU32::new(0),
@@ -107,6 +110,7 @@ impl Topic {
     /// Finds the place in the log at which a reader begins, if there has been an event.
     pub(super) fn enter<T>(&self, find: impl FnOnce(&TopicLog) -> (Position, T)) -> Option<(Position, T)> {
         let mut log = self.log.lock();
+        self.entered.store(true, Ordering::SeqCst);
         let log = log.as_deref_mut()?;
         let found = find(log);
         log.entered(found.0);
@@ -160,7 +164,7 @@ impl Topic {
 
     /// Makes publishers wait for one shard more or less.
     pub fn count_congested(&self, congested: bool) {
-        let delta = if congested { 1 } else { u32::MAX };
+        let delta = if congested { 1 } else { u16::MAX };
         self.congested.fetch_add(delta, Ordering::SeqCst);
     }
 
@@ -177,6 +181,9 @@ impl Topic {
         let mut log = self.log.lock();
         let seconds = u32::try_from(now_ms / 1000).unwrap_or(u32::MAX).max(1);
         let new = self.announced.compare_exchange(0, seconds, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if new {
+            self.entered.store(false, Ordering::SeqCst);
+        }
         if let (true, Some(log)) = (new, log.as_deref_mut()) {
             let floor = kept.map_or(horizon, |since| log.floor(Feed::Kept(since)));
             log.interrupted(floor);
@@ -210,15 +217,16 @@ impl Topic {
             (None, Some(since)) => Feed::Kept(since),
             _ => Feed::Wanted,
         };
-        if self.announced().is_none() {
-            // Nobody reads it, so that all of it can be put in order.
+        let is_read = self.announced().is_some() && self.entered.load(Ordering::SeqCst);
+        if !is_read {
+            // All of it can be put in order, and what came meanwhile be told apart from what was filled in.
             log.interrupted(log.floor(feed));
         }
-        let news = self.announced().map(|_| {
+        let news = is_read.then(|| {
             // The floor of a log that began with its first subscriber is on the safe side; what is recent may be on its way.
             let recent = EventId::at(now_ms.saturating_sub(ON_ITS_WAY_MS));
             let early = EventId::at(log.floor(feed).ms.saturating_sub(ANNOUNCED_MS_MAX));
-            early.max(recent).min(log.floor(feed))
+            early.max(recent).min(log.floor(feed)).max(log.dropped().unwrap_or_default())
         });
         log.fill(events, floor, feed, news)
     }

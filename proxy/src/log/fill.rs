@@ -41,12 +41,14 @@ impl TopicLog {
             return Filled::default();
         }
         self.filled = true;
-        kept.extend(self.before_seam());
-        let gone = self.drop_before_seam();
         kept.sort_unstable_by_key(|event| event.id);
         kept.dedup_by_key(|event| event.id);
         kept.retain(|event| !self.contains(&event.id));
+        // What was here before the seam is no news: whoever reads the log came after that.
         let news = news.map(|above| self.take_news(&mut kept, above)).unwrap_or_default();
+        kept.extend(self.before_seam());
+        let gone = self.drop_before_seam();
+        kept.sort_unstable_by_key(|event| event.id);
         self.floor = self.floor.min(floor);
         self.feed = feed;
         self.dropped = (self.floor > EventId::default()).then_some(self.floor);

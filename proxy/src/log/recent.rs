@@ -31,8 +31,10 @@ impl Recent {
         if let Some(last) = self.0.iter_mut().find(|last| last.origin == id.origin) {
             *last = *id;
         } else {
-            // Whoever has been silent for long is forgotten when another comes.
-            self.0.retain(|last| *last >= reach);
+            // Whoever has been silent for long is forgotten when another comes: twice as long as matters, for the next event may
+            // have a lower id.
+            let forgotten = self::reach(&reach);
+            self.0.retain(|last| *last >= forgotten);
             self.0.push(*id);
         }
         Cursor { id: *id, others }
@@ -53,6 +55,16 @@ mod tests {
         let mut recent = Recent::default();
         assert!((0..100).all(|n| recent.note(&id(n * 500, 1)).others == Digest::default()));
         assert_eq!(recent.0.len(), 1);
+    }
+
+    #[test]
+    fn an_event_that_is_older_than_the_one_before_reaches_as_far_back() {
+        let mut recent = Recent::default();
+        for event in [id(10_000, 1), id(10_000 + REACH_MS + 1, 2)] {
+            recent.note(&event);
+        }
+        let others = others_of(&[id(10_000, 1), id(10_000 + REACH_MS + 1, 2)]);
+        assert_eq!(recent.note(&id(10_000 + REACH_MS, 3)).others, others);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant as StdInstant},
 };
 
 use bytes::Bytes;
@@ -17,13 +17,13 @@ use revenprox_mesh::{
     seal::{Channel, HEAD_BYTES, Head, Opener},
     transport::{Event, Message, Ticket},
 };
-use tokio::{select, sync::mpsc};
+use tokio::{select, sync::mpsc, time::Instant};
 
 use super::{
     Mesh, convert, questions,
     taking::{Batch, Waiting},
 };
-use crate::{hub::Hub, server::Server};
+use crate::{hub::Hub, revocation::Claim};
 
 /// How many events of the transport are handled between two looks at the state machine.
 const EVENTS_AT_ONCE: usize = 256;
@@ -80,21 +80,23 @@ impl Driver {
     }
 
     /// Runs until it is dropped.
-    pub async fn run(mut self, server: Arc<Server>) {
+    pub async fn run(mut self, hub: Arc<Hub>, revoke: impl Fn(Claim, u64)) {
         let mesh = Arc::clone(&self.mesh);
         let mut discovery = mesh.discovery.addresses();
         discovery.mark_changed();
-        let mut alarm = Alarm::new(Instant::now());
+        let mut alarm = Alarm::new(Instant::now().into_std());
         loop {
-            alarm.at_latest(self.turn(&server));
-            let mut room = std::pin::pin!(server.hub.room());
+            alarm.at_latest(self.turn(&hub, &revoke));
+            let mut room = std::pin::pin!(hub.room());
             let waits = !self.waiting.is_empty();
             if waits {
                 // Registered before trying again, so that no room is missed.
                 room.as_mut().enable();
-                self.retry(&server.hub);
+                self.retry(&hub);
             }
+            // Each turn looks after everything, so the order only decides which turn is first.
             select! {
+                biased;
                 event = self.events.recv() => match event {
                     Some(event) => self.take_events(event),
                     None => return,
@@ -113,7 +115,7 @@ impl Driver {
     }
 
     /// Lets the state machine decide and does what comes out, until nothing does. Returns when to look again.
-    fn turn(&mut self, server: &Arc<Server>) -> Instant {
+    fn turn(&mut self, hub: &Hub, revoke: &impl Fn(Claim, u64)) -> StdInstant {
         let mesh = Arc::clone(&self.mesh);
         loop {
             let (effects, wake, effective, unmet) = {
@@ -129,10 +131,10 @@ impl Driver {
                 if let Some(unmet) = unmet {
                     mesh.settling.met(mesh.discovery.has_answered().then_some(unmet));
                 }
-                return mesh.started.checked_add(wake).unwrap_or_else(|| Instant::now() + QUIET);
+                return mesh.started.checked_add(wake).unwrap_or_else(|| Instant::now() + QUIET).into_std();
             }
             for effect in effects {
-                self.perform(server, effect);
+                self.perform(hub, revoke, effect);
             }
         }
     }
@@ -180,40 +182,40 @@ impl Driver {
         }
     }
 
-    fn perform(&mut self, server: &Arc<Server>, effect: Effect) {
+    fn perform(&mut self, hub: &Hub, revoke: &impl Fn(Claim, u64), effect: Effect) {
         let mesh = Arc::clone(&self.mesh);
         match effect {
             Effect::Dial(to) => {
-                if let Err(error) = mesh.transport.dial(&to) {
+                if let Err(error) = mesh.sockets.dial(&to) {
                     tracing::error!(%error, "an instance cannot be dialled");
                 }
             }
-            Effect::HangUp(to) => mesh.transport.hang_up(&to),
+            Effect::HangUp(to) => mesh.sockets.hang_up(&to),
             Effect::Send { to, recipient, body } => {
                 let mut sealer = mesh.sealer.lock();
                 let mut message = Message::with_room(HEAD_BYTES, &body.parts(), sealer.tail_bytes());
                 sealer.seal_in_place(Channel::Link, recipient.id, recipient.answers, message.as_mut());
                 drop(sealer);
-                mesh.transport.send(&to, message);
+                mesh.sockets.send(&to, message);
             }
             Effect::Request { to, tag, recipient, body } => {
-                mesh.transport.request(&to, tag, &self.seal(Channel::Request, recipient, &body));
+                mesh.sockets.request(&to, tag, &self.seal(Channel::Request, recipient, &body));
             }
             Effect::Deliver { from, session, mark, events } => {
                 let batch = Batch { from, session, mark, events };
-                if let Some(taken) = self.waiting.add(batch, &server.hub) {
+                if let Some(taken) = self.waiting.add(batch, hub) {
                     mesh.node.lock().delivered(mesh.now(), taken.from, taken.session, taken.mark);
                 }
             }
             Effect::Facts(facts) => {
                 for fact in facts {
                     if let Some(claim) = convert::to_claim(&fact) {
-                        server.revoke_here(claim, fact.until_ms());
+                        revoke(claim, fact.until_ms());
                     }
                 }
             }
             Effect::Asked { ticket, from, body } => {
-                let answer = questions::answer(&mesh, &server.hub, from, &body).map(Bytes::from);
+                let answer = questions::answer(&mesh, hub, from, &body).map(Bytes::from);
                 let (recipient, body) = mesh.node.lock().answer(mesh.now(), from, answer);
                 self.reply(ticket, recipient, &body);
             }

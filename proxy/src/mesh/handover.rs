@@ -106,7 +106,7 @@ impl Mesh {
             let broke = repair >= Some(AFTER_A_BREAK);
             let others = new.iter().copied().filter(|id| *id != own);
             let asked: Vec<_> = if broke { others.collect() } else { came };
-            for peer in asked {
+            for peer in asked.iter().copied() {
                 let asked = self.ask(peer, &[questions::MINE]);
                 let heard = match asked {
                     Some(asked) => asked.within(HAND_TIME).await.is_some(),
@@ -117,7 +117,7 @@ impl Mesh {
                 }
             }
             if let Some(since) = repair {
-                self.repair(&hub, since).await;
+                self.repair(&hub, since, &asked).await;
             }
             let left: Vec<_> = old.iter().copied().filter(|id| new.contains(id)).collect();
             self.move_topics(&hub, &old, &left).await;
@@ -160,15 +160,16 @@ impl Mesh {
         });
     }
 
-    /// Gets for subscribers here what they may have missed lately and keepers have.
-    async fn repair(&self, hub: &Hub, since: Duration) {
+    /// Gets for subscribers here what they may have missed lately and keepers have, or instances that are back: they may have
+    /// accepted what has not reached any keeper.
+    async fn repair(&self, hub: &Hub, since: Duration, back: &[NodeId]) {
         let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let from = EventId::at(now_ms().saturating_sub(since_ms));
         let mut repaired = 0_u64;
         for stripe in 0..Hub::STRIPES {
             for topic in hub.topics_of(stripe).into_iter().filter(|topic| topic.announced().is_some()) {
                 let floor = EventId::at(u64::MAX);
-                let events = self.kept_elsewhere(topic.id(), from, HAND_TIME).await;
+                let events = self.kept_elsewhere(topic.id(), from, HAND_TIME, back).await;
                 repaired += events.len() as u64;
                 hub.take_over(
                     topic.id(),

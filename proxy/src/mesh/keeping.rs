@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Mesh, convert,
-    questions::{HISTORY, TAKE_OVER},
+    questions::{HAS, HISTORY, TAKE_OVER},
 };
 use crate::{
     event::EventId,
@@ -29,8 +29,9 @@ const ASKED_MAX: usize = 16;
 /// How much of the time for a fetch others may take to know that the topic is wanted here: one in so many.
 const SETTLE_PART: u32 = 4;
 
-/// When a keeper that has no room for an event is tried again.
-const AGAIN: Duration = Duration::from_millis(20);
+/// When a keeper that does not have an event yet is asked again: soon, and then ever later.
+const AGAIN: Duration = Duration::from_millis(1);
+const AGAIN_MAX: Duration = Duration::from_millis(50);
 
 /// Flags of an answer.
 const MORE: u8 = 1;
@@ -74,26 +75,42 @@ impl Mesh {
         timeout_at(deadline, fetch).await.unwrap_or(false)
     }
 
-    /// Brings an event to a keeper on another instance. `false` if none has taken it in time.
+    /// Waits until a keeper on another instance has an event that was published here. `false` if none has it in time.
+    ///
+    /// It comes there on the link, like all events, since those of one instance must not overtake each other. Only to a keeper for
+    /// which nothing is on its way, and which does not have it all the same, is it brought by itself.
     pub async fn replicate(&self, topic: &TopicName, event: Kept, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let id = TopicId::of(topic);
+        let mut has = vec![HAS];
+        has.extend_from_slice(&convert::to_mesh(id).0.to_le_bytes());
+        put_id(event.id, &mut has);
         let floor = EventId::at(u64::MAX);
-        let question = take_over(topic, &Holding { floor, former: false, events: vec![event] });
+        let bring = take_over(topic, &Holding { floor, former: false, events: vec![event] });
         let try_all = async {
+            let mut again = AGAIN;
             loop {
-                let asked: Vec<_> = self
-                    .keepers(id)
+                let keepers = self.keepers(id);
+                let asked: Vec<_> = keepers
                     .into_iter()
-                    .map(|peer| Box::pin(self.hand(peer, &question, deadline)))
+                    .map(|peer| {
+                        let question = if self.is_done_with(peer) { &bring } else { &has };
+                        Box::pin(self.hand(peer, question, deadline))
+                    })
                     .collect();
                 if !asked.is_empty() && select_ok(asked).await.is_ok() {
                     return;
                 }
-                sleep(AGAIN).await;
+                sleep(again).await;
+                again = (again * 2).min(AGAIN_MAX);
             }
         };
         timeout_at(deadline, try_all).await.is_ok()
+    }
+
+    /// Whether a peer has taken everything that was published here.
+    fn is_done_with(&self, peer: NodeId) -> bool {
+        self.node.lock().is_done_with(peer)
     }
 
     /// Other instances that keep a topic.
@@ -116,10 +133,17 @@ impl Mesh {
         (present, others)
     }
 
-    /// Events above `from` that others keep.
-    pub(super) async fn kept_elsewhere(&self, topic: TopicId, from: EventId, limit: Duration) -> Vec<Kept> {
+    /// Events above `from` that others keep, or that some others have.
+    pub(super) async fn kept_elsewhere(
+        &self,
+        topic: TopicId,
+        from: EventId,
+        limit: Duration,
+        others: &[NodeId],
+    ) -> Vec<Kept> {
         let deadline = Instant::now() + limit;
-        let (present, _) = self.who_may_have(topic);
+        let (mut present, _) = self.who_may_have(topic);
+        present.extend(others.iter().filter(|other| !present.contains(other)).copied().collect::<Vec<_>>());
         let asked = present.iter().map(|peer| self.holding(*peer, topic, from, deadline));
         union(join_all(asked).await.into_iter().flatten().collect(), true).events
     }
@@ -189,6 +213,15 @@ pub(super) fn answer_history(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![if more { MORE } else { 0 } | if holding.former { FORMER } else { 0 }];
     encode_holding(&holding, &mut out);
     Some(out)
+}
+
+/// Says whether an event is here.
+pub(super) fn answer_has(hub: &Hub, question: &[u8]) -> Option<Vec<u8>> {
+    let (topic, rest) = question.split_first_chunk::<16>()?;
+    let (id, _) = take_id(rest)?;
+    let topic = convert::to_topic(revenprox_mesh::identity::TopicId(u128::from_le_bytes(*topic)));
+    let has = hub.find(topic).and_then(|topic| topic.read(|log| log.contains(&id))).unwrap_or_default();
+    Some(vec![if has { TAKEN } else { BUSY }])
 }
 
 /// Takes what another instance hands over.

@@ -16,6 +16,7 @@ pub(super) const HISTORY: u8 = 2;
 pub(super) const TAKE_OVER: u8 = 3;
 pub(super) const MINE: u8 = 4;
 pub(super) const HANDED: u8 = 5;
+pub(super) const HAS: u8 = 6;
 
 type Answer = Result<Vec<u8>, Failed>;
 
@@ -66,6 +67,7 @@ pub(super) fn answer(mesh: &Mesh, hub: &Hub, from: NodeId, question: &[u8]) -> O
         COUNT => presence::answer(hub, rest),
         HISTORY => keeping::answer_history(hub, rest),
         TAKE_OVER => keeping::answer_take_over(hub, rest),
+        HAS => keeping::answer_has(hub, rest),
         MINE => {
             mesh.asked_by(from);
             Some(Vec::new())

@@ -1,9 +1,6 @@
 //! From a configuration to a running mesh.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use revenprox_mesh::{
@@ -12,13 +9,16 @@ use revenprox_mesh::{
     link::Bounds,
     node::{Node, Settings},
     seal::{KeyError, Keyring, Opener, Sealer},
-    transport::{self, Transport, TransportError},
+    transport::{self, Event, Transport, TransportError},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     Driver, Mesh, advertise, driver::Counts, fetching::Fetching, handover::Moves, questions::Questions,
-    settling::Settling,
+    settling::Settling, sockets::Sockets,
 };
 use crate::{
     config::{Config, Nng},
@@ -66,13 +66,25 @@ impl Mesh {
             request_timeout: REQUEST_TIMEOUT,
         };
         let (transport, events) = Transport::start(&listen, sockets)?;
-        let opener = Opener::new(keyring.clone(), node.id());
         let discovery = Discovery::start(sources(config, nng)?).await?;
+        Ok(Self::assemble(node, session, keyring, Box::new(transport), events, discovery))
+    }
+
+    /// Puts the parts together.
+    pub(crate) fn assemble(
+        node: Node,
+        session: Session,
+        keyring: Keyring,
+        sockets: Box<dyn Sockets>,
+        events: mpsc::Receiver<Event>,
+        discovery: Discovery,
+    ) -> (Arc<Self>, Driver) {
+        let opener = Opener::new(keyring.clone(), node.id());
         let mesh = Arc::new(Self {
             discovery,
             sealer: Mutex::new(Sealer::new(keyring, node.id(), session)),
             node: Mutex::new(node),
-            transport,
+            sockets,
             started: Instant::now(),
             wake: Notify::new(),
             effective: watch::Sender::new(u64::MAX),
@@ -83,7 +95,7 @@ impl Mesh {
             counts: Counts::default(),
         });
         let driver = Driver::new(Arc::clone(&mesh), events, opener);
-        Ok((mesh, driver))
+        (mesh, driver)
     }
 }
 

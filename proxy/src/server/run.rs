@@ -97,7 +97,12 @@ pub async fn run(
         let history = Duration::from_millis(config.history.ready_timeout_ms);
         tasks.spawn(async move { settling.settle(meeting, history).await });
         tasks.spawn(mesh.hand_over(Arc::clone(&server.hub)));
-        tasks.spawn(driver.run(Arc::clone(&server)));
+        let revoking = Arc::clone(&server);
+        let revoke = move |claim, until_ms| {
+            // If there is no room, it is counted there.
+            let _ = revoking.revoke_here(claim, until_ms);
+        };
+        tasks.spawn(driver.run(Arc::clone(&server.hub), revoke));
     }
     if let Some(address) = &config.publish.nng_listen {
         let address = Address::new(address).map_err(MeshError::Address)?;

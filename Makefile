@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := run
 
-.PHONY: run build test test-fast lint fmt bench bench-peers soak setup manifests
+.PHONY: run build test test-fast lint fmt bench bench-peers soak torture mutation-check setup manifests
 
 include e2e/e2e.mk e2e/clients/clients.mk e2e/api/api.mk e2e/debugger/debugger.mk documentation/docs.mk monitoring/monitoring.mk
 
@@ -40,10 +40,22 @@ bench: build
 bench-peers: build
 	$(CARGO) run --release --locked --package bench -- peers
 
-## Kill, drain and stop instances for minutes under load; fails if a replicated event is missing anywhere.
+## Simulate a thousand hours of clusters whose instances end; then kill, drain and stop real instances for minutes under load. Fails if a
+## promise is broken.
 soak: build
+	REVENPROX_SIM_SEEDS=0..10000 $(CARGO) test --release --locked --package revenprox-proxy --lib -- --ignored --nocapture --exact sim::tests::ends
 	$(CARGO) run --release --locked --package bench -- cluster --rolling --instances 5 --subscribers 2000 \
 	  --topics 40 --rate 200 --seconds 3 --faults kill,drain,pause,kill,pause,drain --replicated
+
+## Simulate a cluster for each of SEEDS, with everything that can befall it; fails if one breaks a promise. TRACE=1 tells what happens.
+SEEDS ?= 0..1000
+torture: setup
+	REVENPROX_SIM_SEEDS=$(SEEDS) $(if $(TRACE),REVENPROX_SIM_TRACE=1) $(CARGO) test --release --locked --package revenprox-proxy --lib -- \
+	  --ignored --nocapture --exact sim::tests::all
+
+## Put bugs into a copy of the code, one at a time, and see that the simulator finds each.
+mutation-check: setup
+	python3 proxy/mutations.py
 
 ## Install what this machine lacks.
 setup:

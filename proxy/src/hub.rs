@@ -65,6 +65,13 @@ pub struct Retention {
     pub queue_events: u64,
 }
 
+#[cfg(not(test))]
+type Hashing = foldhash::fast::RandomState;
+
+/// The order of topics is the same in every run of a simulation.
+#[cfg(test)]
+type Hashing = foldhash::fast::FixedState;
+
 /// Delivery did not catch up in time; nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("subscribers of this topic do not keep up; try again")]
@@ -78,7 +85,7 @@ struct RetentionCell([AtomicU64; 5]);
 pub struct Hub {
     clock: Clock,
     stripes: Box<[Mutex<HashTable<Arc<Topic>>>]>,
-    hasher: foldhash::fast::RandomState,
+    hasher: Hashing,
     topics: AtomicUsize,
     inboxes: Box<[Arc<Inbox>]>,
     retention: RetentionCell,
@@ -103,7 +110,7 @@ impl Hub {
         Self {
             clock: Clock::new(origin),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher: foldhash::fast::RandomState::default(),
+            hasher: Hashing::default(),
             topics: AtomicUsize::new(0),
             inboxes: inboxes.into(),
             budget: Budget::new(retention.total_bytes),
@@ -356,6 +363,10 @@ impl RetentionCell {
 
 /// Milliseconds since the Unix epoch by the system clock.
 pub fn now_ms() -> u64 {
+    #[cfg(test)]
+    if let Some(now) = crate::sim::clock::now_ms() {
+        return now;
+    }
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

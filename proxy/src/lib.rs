@@ -19,5 +19,7 @@ pub mod metrics;
 pub mod ops;
 pub mod revocation;
 pub mod server;
+#[cfg(test)]
+mod sim;
 pub mod telemetry;
 pub mod topic;

@@ -26,22 +26,22 @@ pub(crate) trait Sockets: Send + Sync {
 
 impl Sockets for Transport {
     fn dial(&self, to: &Address) -> Result<(), TransportError> {
-        Transport::dial(self, to)
+        Self::dial(self, to)
     }
 
     fn hang_up(&self, to: &Address) {
-        Transport::hang_up(self, to);
+        Self::hang_up(self, to);
     }
 
     fn send(&self, to: &Address, message: Message) {
-        Transport::send(self, to, message);
+        Self::send(self, to, message);
     }
 
     fn request(&self, to: &Address, tag: u64, message: &[u8]) {
-        Transport::request(self, to, tag, message);
+        Self::request(self, to, tag, message);
     }
 
     fn stats(&self) -> Stats {
-        Transport::stats(self)
+        Self::stats(self)
     }
 }

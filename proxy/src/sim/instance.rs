@@ -32,7 +32,7 @@ use crate::{
 pub(super) const KEEPERS: usize = 2;
 
 /// How long everything is kept.
-const KEPT: Duration = Duration::from_secs(300);
+const KEPT: Duration = Duration::from_mins(5);
 
 /// How long handing over may take before an instance ends.
 const HAND_OVER_TIME: Duration = Duration::from_secs(10);

@@ -110,8 +110,7 @@ async fn run(plan: Plan) -> Outcome {
     };
     let clocks: Vec<_> = (0..size).map(|_| Wall::new(began, skew(&mut random))).collect();
     let network = Network::new(size, weather, Random::new(random.number()));
-    let topics =
-        (0..1 + random.below(8)).map(|n| TopicName::new(&format!("topic-{n}")).expect("it is a name"));
+    let topics = (0..=random.below(8)).map(|n| TopicName::new(&format!("topic-{n}")).expect("it is a name"));
     let world = Arc::new(World {
         topics: topics.collect(),
         oracle: Mutex::default(),
@@ -129,7 +128,7 @@ async fn run(plan: Plan) -> Outcome {
         let subscriber = Subscriber::new(&world, n % world.topics.len(), random);
         tasks.spawn(subscriber.run(Arc::clone(&world)));
     }
-    for _ in 0..1 + fate.random.below(3) {
+    for _ in 0..=fate.random.below(3) {
         tasks.spawn(publisher::run(Arc::clone(&world), Random::new(fate.random.number())));
     }
     let end = Instant::now() + plan.time;

@@ -173,6 +173,11 @@ impl TopicLog {
         let mut freed = 0_u64;
         while self.tail.seq < self.head.seq && self.tail.offset < unseen {
             let front = self.segments.front().expect("a log with events has segments");
+            if self.tail.offset == front.end() {
+                // All of it was dropped when it was the last one, and it was not continued.
+                freed += self.segments.pop_front().map_or(0, |s| s.cost());
+                continue;
+            }
             let (Cursor { id, .. }, len) =
                 front.at(self.tail.offset).expect("the tail is the start of a record");
             let within = self.head.seq - self.tail.seq <= bounds.events
@@ -395,6 +400,17 @@ mod tests {
         assert_eq!(log.take(2, Position::default()).start, Position::default());
         log.trim(&bounds, 1000);
         assert_eq!(log.tail(), log.head(), "all have seen it");
+    }
+
+    #[test]
+    fn a_log_goes_on_after_everything_was_dropped_and_something_passed_by() {
+        let none = Bounds { events: 0, bytes: 0, age_ms: 0 };
+        let mut log = TopicLog::default();
+        let allocated = log.append(&id(1), b"data: x\n\n");
+        assert_eq!((log.trim(&none, 1000), log.tail()), (0, log.head()));
+        log.interrupted(id(5));
+        log.append(&id(9), b"data: y\n\n");
+        assert_eq!((log.trim(&WIDE, 0), log.oldest()), (allocated, Some(id(9))));
     }
 
     fn seq(position: Position) -> u64 {

@@ -123,7 +123,9 @@ impl Instance {
 
     /// Ends at once.
     pub(super) fn end(&self) {
-        self.tasks.lock().abort_all();
+        let mut tasks = self.tasks.lock();
+        not_panicked(&mut tasks);
+        tasks.abort_all();
         self.gone.send_replace(true);
         self.killed.send_replace(true);
     }
@@ -135,6 +137,17 @@ impl Instance {
         sleep(DRAIN_WINDOW).await;
         self.mesh.leave();
         sleep(LEAVE_TIME).await;
+    }
+}
+
+/// A task that has panicked would have ended the process.
+pub(super) fn not_panicked(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.try_join_next() {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     clock::Wall,
-    instance::Instance,
+    instance::{Instance, not_panicked},
     network::{Network, Weather},
     oracle::{Counts, Oracle},
     publisher,
@@ -140,6 +140,8 @@ async fn run(plan: Plan) -> Outcome {
     }
     world.quiet.store(true, Ordering::Relaxed);
     sleep(QUIET).await;
+    not_panicked(&mut tasks);
+    (0..size).for_each(|index| fate.end(index));
     drop(tasks);
     let oracle = world.oracle.lock();
     Outcome { counts: oracle.counts, trace: oracle.trace(), broken: oracle.verdict(began) }

@@ -115,6 +115,16 @@ async fn replaced(operator: &Operator<'_>, old: &[String], replicas: usize) -> O
     }
 }
 
+/// Waits until the loss of one of three pods has been noticed, and is over.
+async fn down_and_up(operator: &Operator<'_>) -> Outcome {
+    let is_down = |set: &StatefulSet| {
+        let ready = set.status.as_ref().and_then(|status| status.ready_replicas);
+        if ready == Some(3) { Err("all are ready".to_owned()) } else { Ok(()) }
+    };
+    operator.sandbox.wait::<StatefulSet>("demo", ROLLOUT, is_down).await?;
+    operator.ready("demo", 3).await.map(drop)
+}
+
 /// Every event that was accepted reached everybody who listened, once; who was cut off came back; and publishers hardly noticed.
 fn check(counts: &Counts) {
     println!("in all: {counts}");
@@ -169,12 +179,7 @@ fn subscribers_live_through_a_restart_of_all_pods_and_the_loss_of_one() {
         .await?;
         load.endure("kubectl delete pod", async |operator| {
             operator.sandbox.api::<Pod>().delete("demo-1", &DeleteParams::default()).await?;
-            let is_down = |set: &StatefulSet| {
-                let ready = set.status.as_ref().and_then(|status| status.ready_replicas);
-                if ready == Some(3) { Err("all are ready".to_owned()) } else { Ok(()) }
-            };
-            operator.sandbox.wait::<StatefulSet>("demo", ROLLOUT, is_down).await?;
-            operator.ready("demo", 3).await.map(drop)
+            down_and_up(operator).await
         })
         .await?;
         load.endure("another image", async |operator| {
@@ -197,15 +202,9 @@ fn replicated_events_survive_pods_that_are_killed() {
         let load = Load::start_with(&operator, 3, "replicated").await?;
         for pod in ["demo-0", "demo-2"] {
             let kill = async |operator: &Operator<'_>| {
-                let old = operator.uids("demo").await?;
                 let arguments = ["delete", "pod", pod, "--grace-period=0", "--force"];
                 operator.sandbox.tool("kubectl", &arguments).await?;
-                let is_replaced = async || {
-                    let new = operator.uids("demo").await?;
-                    Ok(new.len() == 3 && new.iter().any(|uid| !old.contains(uid)))
-                };
-                until(ROLLOUT, "another pod in its place", is_replaced).await?;
-                operator.ready("demo", 3).await.map(drop)
+                down_and_up(operator).await
             };
             load.endure(&format!("kubectl delete pod {pod} --grace-period=0 --force"), kill).await?;
         }

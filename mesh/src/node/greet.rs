@@ -102,7 +102,9 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&sender.id) else { return };
         if sender.session != peer.session {
             peer.begin(sender.session, epoch, now);
+            self.doubt_links(now, sender.id, &hello);
         }
+        let Some(peer) = self.peers.get_mut(&sender.id) else { return };
         peer.met = now.elapsed;
         peer.note_clock(now, hello.clock_ms);
         peer.name = hello.name;
@@ -236,6 +238,25 @@ impl Node {
         let target = Target { discovered, since: now.elapsed, ..Target::default() };
         self.targets.insert(address.clone(), target);
         self.effects.push(Effect::Dial(address.clone()));
+    }
+
+    /// An instance has been started anew. Where its earlier run was, and it does not say that it is now, somebody else may be, or nobody
+    /// who would say so: a connection to a machine that is gone stays up for long.
+    fn doubt_links(&mut self, now: Now, id: NodeId, hello: &Hello) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let is_there =
+            |address: &Address| hello.addresses.contains(address) || hello.reached.as_ref() == Some(address);
+        let doubtful: Vec<_> = peer.dialled.extract_if(.., |address| !is_there(address)).collect();
+        peer.at = peer.at.take().filter(is_there);
+        for address in doubtful {
+            let Some(target) = self.targets.get_mut(&address) else { continue };
+            target.id = None;
+            target.hello_at = now.elapsed;
+            if target.is_stranger() {
+                self.strangers.insert(address);
+                self.targets_due = now.elapsed;
+            }
+        }
     }
 
     /// Finds the link to an instance: the address at which it says it is reached, one that it advertises and that is

@@ -53,14 +53,27 @@ impl Cluster {
 
     /// Starts an instance, the first time or again.
     pub(crate) fn restart(&mut self, index: usize) {
+        let own = self.address(index);
+        self.start_at(index, &own);
+    }
+
+    fn start_at(&mut self, index: usize, own: &str) {
         let mut config =
             format!("proxy_id = \"instance-{index}\"\n[admin]\nbind_address = \"127.0.0.1:0\"\n");
-        let (own, first) = (self.address(index), self.address(0));
+        let first = self.address(0);
         let last = self.address(self.instances.len().saturating_sub(1));
         writeln!(config, "[nng]\nlisten_addresses = [\"{own}\"]\npeer_addresses = [\"{first}\", \"{last}\"]")
             .unwrap();
         config.push_str(&self.config);
         self.instances[index] = Some(Proxy::start(&config));
+    }
+
+    /// Starts an instance again, at another address. Returns the one that was there, which runs on.
+    pub(crate) fn replace(&mut self, index: usize) -> Proxy {
+        let old = self.instances[index].take().unwrap();
+        let elsewhere = format!("{}-again", self.address(index));
+        self.start_at(index, &elsewhere);
+        old
     }
 
     /// Ends an instance at once.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::cluster::Cluster;
 use crate::support::{Proxy, wait_until};
 
@@ -25,6 +27,20 @@ fn whoever_is_ready_has_what_it_keeps() {
         assert_eq!(stream.take_data(2), ["first", "second"], "topic-{topic}");
     }
     assert_eq!(cluster[new].metric("revenprox_mesh_left_out"), 0);
+}
+
+#[test]
+fn whoever_comes_in_place_of_a_machine_that_is_gone_is_met_at_once() {
+    let mut cluster = Cluster::start(3, "[distributed_state]\npeer_timeout_sec = 60\n");
+    // Its connections stay up, and nobody is there any more.
+    cluster[2].signal(Signal::STOP);
+    let gone = cluster.replace(2);
+    wait_for_ready(&cluster[2]);
+    let mut stream = cluster[2].subscribe("/events/a", "");
+    cluster[0].publish("a", "hello");
+    assert_eq!(stream.next_data(), "hello");
+    drop(stream);
+    gone.signal(Signal::CONT);
 }
 
 #[test]

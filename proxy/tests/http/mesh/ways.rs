@@ -1,6 +1,9 @@
 //! Ways between instances that are slow, lose packets, or lead in one direction only.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::network::Network;
 use crate::support::{Stream, wait_until};
@@ -56,6 +59,8 @@ fn a_way_in_one_direction_parts_two_and_no_others_and_what_was_missed_is_told() 
         wait_until("the two to take each other for gone", || {
             during += publish(network, &mut healthy, "parting", 10);
             published += 10;
+            // Whoever is cut off gets all of it at once, and does not read meanwhile: it has to fit into a queue.
+            thread::sleep(Duration::from_millis(100));
             let peers = |index: usize| network[index].metric("revenprox_peers_connected");
             peers(0) == 1 && peers(1) == 1
         });

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::{Outcome, Sandbox};
 
 /// Longest wait for a Service to lead to a pod.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// After an outage of the API server kube-proxy tries again ever later, and a new Service may wait for it.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -64,6 +64,8 @@ pub(crate) struct Context {
 pub(crate) struct Memo {
     /// Failures in a row.
     failures: u32,
+    /// The key that the operator has made for the mesh.
+    pub(crate) mesh_key: Option<Vec<u8>>,
     /// What scaling has seen.
     pub(crate) scaling: scaling::Memory,
     /// The status that was written last, and when.
@@ -182,6 +184,7 @@ async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Rec
             Ok(action)
         }
         Err(error) => {
+            context.metrics.failed(error.reason());
             tracing::warn!(%error, "cannot do what is to be done; trying again");
             Err(error)
         }
@@ -194,7 +197,13 @@ fn retry(object: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) -> Act
         memo.failures = memo.failures.saturating_add(1);
         memo.failures
     });
-    Action::requeue((BACKOFF_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(BACKOFF_MAX))
+    context.metrics.requeued("failure");
+    Action::requeue(backoff(failures))
+}
+
+/// How long to wait after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    (BACKOFF_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(BACKOFF_MAX)
 }
 
 // === impl Context ===
@@ -235,7 +244,30 @@ impl Context {
 // === impl ReconcileError ===
 
 impl ReconcileError {
+    /// A word for what failed.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Apply(_) => "apply",
+            Self::Files(_) => "files",
+            Self::Api { .. } => "api",
+            Self::Late => "late",
+            Self::Ended => "ended",
+        }
+    }
+
     pub(crate) fn api(what: &'static str) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { what, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_doubles_the_pause_up_to_a_minute() {
+        let millis = |failures| backoff(failures).as_millis();
+        assert_eq!([1, 2, 3, 4].map(millis), [500, 1_000, 2_000, 4_000]);
+        assert_eq!([7, 8, 100, u32::MAX].map(millis), [32_000, 60_000, 60_000, 60_000]);
     }
 }

@@ -91,7 +91,7 @@ pub struct RevenProxClusterSpec {
     /// The Service for clients.
     #[serde(default)]
     pub service: Service,
-    /// The IP families of the Services, in order. Without them, as the cluster does.
+    /// The IP families of the Services, in order. Without them, as the cluster does. They cannot be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2), inner(regex(pattern = "^IPv[46]$"), length(max = 4)))]
     pub ip_families: Option<Vec<String>>,

@@ -12,6 +12,8 @@ use crate::build::Kind;
 pub struct Metrics {
     registry: Registry,
     reconciles: IntCounterVec,
+    failures: IntCounterVec,
+    requeues: IntCounterVec,
     seconds: Histogram,
     applied: IntCounterVec,
     writes: IntCounterVec,
@@ -40,6 +42,16 @@ impl Metrics {
             "Looks at a cluster, by how they ended: applied, paused, hindered, failed, late",
             "result",
         );
+        let failures = counters(
+            "revenprox_operator_failures_total",
+            "Looks at a cluster that failed, by what did: apply, files, api, late, ended",
+            "reason",
+        );
+        let requeues = counters(
+            "revenprox_operator_requeues_total",
+            "Looks that were asked for ahead, by why: progress, rest, failure",
+            "why",
+        );
         let buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let options =
             HistogramOpts::new("revenprox_operator_reconcile_seconds", "How long a look at a cluster takes");
@@ -48,7 +60,7 @@ impl Metrics {
             counters("revenprox_operator_applied_total", "Objects that were applied, by kind", "kind");
         let writes = counters(
             "revenprox_operator_writes_total",
-            "Writes other than objects of clusters: status, scale, repair, nudge, secret, remove",
+            "Writes other than objects of clusters: status, scale, repair, nudge, secret, remove, event",
             "what",
         );
         let clusters =
@@ -62,6 +74,8 @@ impl Metrics {
         let registry = Registry::new();
         for collector in [
             Box::new(reconciles.clone()) as Box<dyn prometheus::core::Collector>,
+            Box::new(failures.clone()),
+            Box::new(requeues.clone()),
             Box::new(seconds.clone()),
             Box::new(applied.clone()),
             Box::new(writes.clone()),
@@ -72,13 +86,34 @@ impl Metrics {
         ] {
             registry.register(collector).expect("each name is there once");
         }
-        Self { registry, reconciles, seconds, applied, writes, clusters, leader, resident }
+        Self {
+            registry,
+            reconciles,
+            failures,
+            requeues,
+            seconds,
+            applied,
+            writes,
+            clusters,
+            leader,
+            resident,
+        }
     }
 
     /// A reconcile has ended.
     pub fn reconciled(&self, result: &str, took: Duration) {
         self.reconciles.with_label_values(&[result]).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// A reconcile has failed.
+    pub fn failed(&self, reason: &str) {
+        self.failures.with_label_values(&[reason]).inc();
+    }
+
+    /// A cluster will be looked at again, whether or not anything happens to it.
+    pub fn requeued(&self, why: &str) {
+        self.requeues.with_label_values(&[why]).inc();
     }
 
     /// An object has been applied.
@@ -126,12 +161,16 @@ mod tests {
     fn what_happens_is_counted() {
         let metrics = Metrics::new();
         metrics.reconciled("applied", Duration::from_millis(30));
+        metrics.failed("api");
+        metrics.requeued("rest");
         metrics.applied(Kind::Service);
         metrics.wrote("status");
         metrics.lead(true);
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         for line in [
             "revenprox_operator_reconciles_total{result=\"applied\"} 1",
+            "revenprox_operator_failures_total{reason=\"api\"} 1",
+            "revenprox_operator_requeues_total{why=\"rest\"} 1",
             "revenprox_operator_applied_total{kind=\"Service\"} 1",
             "revenprox_operator_writes_total{what=\"status\"} 1",
             "revenprox_operator_leader 1",

@@ -19,11 +19,11 @@ use crate::{
     controller::{Context, ReconcileError},
     crd::{AutoscalingStatus, RevenProxCluster},
     decide::{replicas, rollout, scaling::Look},
-    names::{CONTENT_CHECKSUM, MANAGER},
+    names::{self, CONTENT_CHECKSUM, MANAGER, MESH_KEY},
     pods::{self, Readings},
     secrets::{self, FilesError},
     status::Verdict,
-    validate::{self, Cluster, Problem},
+    validate::{self, Cluster, FileKind, Problem},
     watched::Guarded,
 };
 
@@ -79,8 +79,14 @@ pub(crate) async fn reconcile(
     let is_ready =
         report::status(context, resource, cluster.as_ref(), &seen, &readings, &verdict, scaling).await?;
     let action = match verdict {
-        Verdict::Applied if !is_ready => Action::requeue(SOON),
-        _ => Action::requeue(spread(LATER)),
+        Verdict::Applied if !is_ready => {
+            context.metrics.requeued("progress");
+            Action::requeue(SOON)
+        }
+        _ => {
+            context.metrics.requeued("rest");
+            Action::requeue(spread(LATER))
+        }
     };
     let word = match verdict {
         Verdict::Applied => "applied",
@@ -97,14 +103,22 @@ async fn act(
     cluster: &Cluster,
     seen: &Seen,
 ) -> Result<Verdict, ReconcileError> {
-    if cluster.owns_mesh_key && secrets::ensure_mesh_key(&context.client, cluster).await? {
-        context.metrics.wrote("secret");
+    if cluster.owns_mesh_key {
+        let known = context.memo(&cluster.uid, |memo| memo.mesh_key.clone());
+        if secrets::ensure_mesh_key(&context.client, cluster, known).await? {
+            context.metrics.wrote("secret");
+        }
     }
     let contents = match secrets::contents(&context.client, cluster).await {
         Ok(contents) => contents,
         Err(FilesError::Missing(what)) => return Ok(Verdict::Hindered("FileMissing", what)),
         Err(error) => return Err(error.into()),
     };
+    if cluster.owns_mesh_key {
+        let place = (FileKind::Secret, names::mesh(&cluster.name), MESH_KEY.to_owned());
+        let key = contents.get(&place).cloned();
+        context.memo(&cluster.uid, |memo| memo.mesh_key = key);
+    }
     let (restart_checksum, content_checksum) = build::checksums(cluster, &contents);
     let replicas = replicas::next(cluster.wanted_replicas(), seen.set.as_ref(), &seen.pods);
     for child in build::build(cluster, &Inputs { replicas, restart_checksum }) {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
@@ -109,17 +112,26 @@ async fn read(
     })
 }
 
-/// Makes the mesh's key if there is none. One that is there is never changed: proxies that have different ones do not hear each other. Returns whether it
-/// was made.
-pub(crate) async fn ensure_mesh_key(client: &Client, cluster: &Cluster) -> Result<bool, FilesError> {
+fn new_key() -> Vec<u8> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).expect("the system has random bytes");
+    build::hex(&key).into_bytes()
+}
+
+/// Makes the mesh's key if there is none: the one that is known, if its Secret has been removed, or a new one. One that is there is never changed: proxies
+/// that have different ones do not hear each other. Returns whether it was made.
+pub(crate) async fn ensure_mesh_key(
+    client: &Client,
+    cluster: &Cluster,
+    known: Option<Vec<u8>>,
+) -> Result<bool, FilesError> {
     let name = names::mesh(&cluster.name);
     let secrets = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let fail = |source| FilesError::Create { name: name.clone(), source };
     if secrets.get_metadata_opt(&name).await.map_err(fail)?.is_some() {
         return Ok(false);
     }
-    let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key).expect("the system has random bytes");
+    let key = known.unwrap_or_else(new_key);
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -127,7 +139,7 @@ pub(crate) async fn ensure_mesh_key(client: &Client, cluster: &Cluster) -> Resul
             owner_references: Some(vec![build::owner(cluster)]),
             ..ObjectMeta::default()
         },
-        string_data: Some([(MESH_KEY.to_owned(), build::hex(&key))].into()),
+        data: Some([(MESH_KEY.to_owned(), ByteString(key))].into()),
         ..Secret::default()
     };
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };

@@ -76,6 +76,8 @@ pub fn status(facts: &Facts<'_>, before: &RevenProxClusterStatus, now: Timestamp
         replicas: observed.map_or(0, |status| status.replicas),
         ready_replicas: observed.and_then(|status| status.ready_replicas).unwrap_or(0),
         updated_replicas: observed.and_then(|status| status.updated_replicas).unwrap_or(0),
+        current_revision: observed.and_then(|status| status.current_revision.clone()),
+        update_revision: observed.and_then(|status| status.update_revision.clone()),
         selector: Some(names::selector_text(&names::selector(facts.name))),
         connections: facts.readings.connections().or(if facts.pods.is_empty() { Some(0) } else { None }),
         peers: facts.readings.peers(),

@@ -24,6 +24,12 @@ pub struct RevenProxClusterStatus {
     /// How many of them are of the newest form.
     #[serde(default)]
     pub updated_replicas: i32,
+    /// The revision of the `StatefulSet` that pods have before a rollout reaches them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_revision: Option<String>,
+    /// The newest revision, which is the current one when no rollout is going on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_revision: Option<String>,
     /// What finds the pods, for autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

@@ -141,8 +141,9 @@ pub(super) async fn event(
         secondary: None,
     };
     let recorder = context.recorder(&resource.uid().unwrap_or_default(), &event);
-    if let Err(error) = recorder.publish(&event, &resource.object_ref(&())).await {
-        tracing::warn!(%error, reason, "cannot make an event");
+    match recorder.publish(&event, &resource.object_ref(&())).await {
+        Ok(()) => context.metrics.wrote("event"),
+        Err(error) => tracing::warn!(%error, reason, "cannot make an event"),
     }
 }
 

@@ -7,7 +7,10 @@ fn set(replicas: i32, there: i32, ready: i32, updated: i32) -> StatefulSet {
     serde_json::from_value(json!({
         "metadata": { "generation": 2 },
         "spec": { "replicas": replicas, "selector": {}, "template": {}, "serviceName": "a" },
-        "status": { "replicas": there, "readyReplicas": ready, "updatedReplicas": updated, "observedGeneration": 2 },
+        "status": {
+            "replicas": there, "readyReplicas": ready, "updatedReplicas": updated, "observedGeneration": 2,
+            "currentRevision": "demo-1", "updateRevision": "demo-2",
+        },
     }))
     .unwrap()
 }
@@ -114,6 +117,18 @@ fn counts_are_not_the_substance() {
     assert_eq!((before.connections, after.connections), (Some(21), Some(28)));
     assert!(!differs_in_substance(&before, &after));
     assert!(differs_in_substance(&before, &RevenProxClusterStatus { replicas: 9, ..before.clone() }));
+}
+
+#[test]
+fn what_the_stateful_set_counts_is_shown() {
+    let (silent, applied) = (Readings::default(), Verdict::Applied);
+    let set = set(3, 3, 2, 1);
+    let shown = status(&facts(Some(&set), &silent, &applied), &RevenProxClusterStatus::default(), now());
+    assert_eq!((shown.replicas, shown.ready_replicas, shown.updated_replicas), (3, 2, 1));
+    assert_eq!(shown.current_revision.as_deref(), Some("demo-1"));
+    assert_eq!(shown.update_revision.as_deref(), Some("demo-2"));
+    assert_eq!((shown.image.as_deref(), shown.service_name.as_deref()), (Some("a:1"), Some("demo")));
+    assert_eq!(shown.observed_generation, Some(4));
 }
 
 #[test]

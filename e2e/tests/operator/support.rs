@@ -1,6 +1,6 @@
 //! What tests of the operator share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use e2e::harness::sse::{self, Event, Next, Stream};
@@ -78,7 +78,12 @@ pub(crate) async fn install_alone(sandbox: &Sandbox) -> Outcome<Operator<'_>> {
 
 /// Installs the chart, with more arguments for helm.
 pub(crate) async fn install_chart(sandbox: &Sandbox, more: &[&str]) -> Outcome<String> {
-    let (chart, values) = (chart().display().to_string(), values(sandbox));
+    install_chart_at(sandbox, &chart(), more).await
+}
+
+/// The same with a chart from elsewhere.
+pub(crate) async fn install_chart_at(sandbox: &Sandbox, chart: &Path, more: &[&str]) -> Outcome<String> {
+    let (chart, values) = (chart.display().to_string(), values(sandbox));
     let mut arguments =
         vec!["upgrade", "--install", "rpx", &chart, "--wait", "--timeout", "120s", "--set", &values];
     arguments.extend(more);
@@ -217,8 +222,8 @@ impl Operator<'_> {
         Err("the operator does not come to rest".into())
     }
 
-    /// Watches for a minute that the operator looks and writes nothing.
-    pub(crate) async fn rest(&self) -> Outcome {
+    /// Watches for a minute that the operator looks and writes nothing. Returns how often it looked.
+    pub(crate) async fn rest(&self) -> Outcome<u64> {
         let looks = |metrics: &str| sum(metrics, "revenprox_operator_reconciles_total");
         let before = self.metrics().await?;
         // That nothing happens is what is measured.
@@ -228,7 +233,7 @@ impl Operator<'_> {
         println!("in a minute at rest: {looks} looks, {writes} writes");
         assert!(looks >= 3, "the operator did not look");
         assert_eq!(writes, 0, "{after}");
-        Ok(())
+        Ok(looks)
     }
 
     /// What the operator's own metrics say.

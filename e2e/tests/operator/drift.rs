@@ -11,10 +11,11 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Resource;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::support::{self, basic};
+use crate::support::{self, ROLLOUT, basic, until};
 
 /// Longest time until something is as it was.
 const SECONDS: Duration = Duration::from_secs(10);
@@ -40,35 +41,40 @@ fn what_is_removed_comes_back_and_what_is_changed_is_set_right() {
         comes_back::<Ingress>(sandbox, "demo").await?;
         comes_back::<StatefulSet>(sandbox, "demo").await?;
         operator.ready("demo", 3).await?;
-        is_set_right::<ConfigMap>(sandbox, json!({ "data": { "proxy.toml": "nonsense" } }), |map| {
-            map.data
-                .as_ref()
-                .and_then(|data| data.get("proxy.toml"))
-                .is_some_and(|text| text.contains("[nng]"))
-        })
-        .await?;
-        is_set_right::<Service>(
-            sandbox,
-            json!({ "spec": { "selector": { "app.kubernetes.io/instance": "other" } } }),
-            |service| {
-                let selector =
-                    service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
-                selector.get("app.kubernetes.io/instance").is_some_and(|of| of == "demo")
-            },
-        )
-        .await?;
-        is_set_right::<StatefulSet>(sandbox, json!({ "spec": { "replicas": 4 } }), |set| {
-            set.spec.as_ref().and_then(|spec| spec.replicas) == Some(3)
-        })
-        .await?;
-        is_set_right::<Role>(sandbox, json!({ "rules": [] }), |role| {
-            role.rules.as_ref().is_some_and(|rules| rules.len() == 1)
-        })
-        .await?;
+        let no_rules = json!({ "rules": [] });
+        let other = json!({ "spec": { "selector": { "app.kubernetes.io/instance": "other" } } });
+        let open = json!({ "spec": { "ingress": [{}] } });
+        let elsewhere = json!({ "spec": { "rules": [{ "host": "other.example.com" }] } });
+        let mounted = json!({ "automountServiceAccountToken": true });
+        is_set_right::<ServiceAccount>(sandbox, "demo", "/automountServiceAccountToken", mounted).await?;
+        is_set_right::<Role>(sandbox, "demo", "/rules", no_rules).await?;
+        is_set_right::<RoleBinding>(sandbox, "demo", "/subjects", json!({ "subjects": [] })).await?;
+        let nonsense = json!({ "data": { "proxy.toml": "nonsense" } });
+        is_set_right::<ConfigMap>(sandbox, "demo", "/data/proxy.toml", nonsense).await?;
+        is_set_right::<Service>(sandbox, "demo", "/spec/selector", other.clone()).await?;
+        is_set_right::<Service>(sandbox, "demo-mesh", "/spec/selector", other).await?;
+        let two = json!({ "spec": { "maxUnavailable": 2 } });
+        is_set_right::<PodDisruptionBudget>(sandbox, "demo", "/spec/maxUnavailable", two).await?;
+        is_set_right::<NetworkPolicy>(sandbox, "demo", "/spec/ingress", open).await?;
+        is_set_right::<Ingress>(sandbox, "demo", "/spec/rules", elsewhere).await?;
+        let four = json!({ "spec": { "replicas": 4 } });
+        is_set_right::<StatefulSet>(sandbox, "demo", "/spec/replicas", four).await?;
+        operator.ready("demo", 3).await?;
         // The key of the mesh has no watch; it is looked for every ten seconds.
+        // With another key than before the proxies would not hear each other any more.
+        let (pods, key) = (operator.uids("demo").await?, mesh_key(sandbox).await?);
         comes_back_within::<Secret>(sandbox, "demo-mesh", Duration::from_secs(30)).await?;
+        assert!(mesh_key(sandbox).await? == key, "the mesh has another key");
+        operator.settle().await?;
+        operator.ready("demo", 3).await?;
+        assert_eq!(operator.uids("demo").await?, pods, "the pods are others");
         Ok(())
     });
+}
+
+async fn mesh_key(sandbox: &Sandbox) -> Outcome<Option<Vec<u8>>> {
+    let data = sandbox.api::<Secret>().get("demo-mesh").await?.data.unwrap_or_default();
+    Ok(data.get("key").map(|key| key.0.clone()))
 }
 
 async fn comes_back<K>(sandbox: &Sandbox, name: &str) -> Outcome
@@ -103,23 +109,51 @@ where
     Ok(())
 }
 
-async fn is_set_right<K>(sandbox: &Sandbox, patch: Value, is_right: impl Fn(&K) -> bool) -> Outcome
+/// Changes a field by hand, and waits until it is as it was.
+async fn is_set_right<K>(sandbox: &Sandbox, name: &str, field: &str, patch: Value) -> Outcome
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
         + DeserializeOwned
+        + Serialize
         + Send
         + 'static,
 {
-    let wrong = sandbox.api::<K>().patch("demo", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    let read = |object: &K| serde_json::to_value(object).ok().and_then(|json| json.pointer(field).cloned());
+    let api = sandbox.api::<K>();
+    let right = read(&api.get(name).await?);
+    assert!(right.is_some(), "{} {name} has no {field}", K::kind(&()));
+    let wrong = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     let changed = Instant::now();
-    assert!(!is_right(&wrong), "the change did not take");
-    let judge =
-        |object: &K| if is_right(object) { Ok(()) } else { Err("it is as it was changed".to_owned()) };
-    sandbox.wait::<K>("demo", SECONDS, judge).await?;
-    println!("{} was set right after {:?}", K::kind(&()), changed.elapsed());
+    assert_ne!(read(&wrong), right, "the change did not take");
+    let judge = |object: &K| {
+        if read(object) == right { Ok(()) } else { Err("it is as it was changed".to_owned()) }
+    };
+    sandbox.wait::<K>(name, SECONDS, judge).await?;
+    println!("{} {name} was set right after {:?}", K::kind(&()), changed.elapsed());
     Ok(())
+}
+
+#[test]
+fn a_deleted_resource_takes_everything_with_it() {
+    harness::run("operator_goes", async |sandbox| {
+        let operator = support::install(sandbox).await?;
+        let mut cluster = everything();
+        support::merge(&mut cluster, &json!({ "spec": { "replicas": 1 } }));
+        operator.start(&cluster).await?;
+        let all = parts(sandbox).await?;
+        assert!(all.lines().count() > 12, "{all}");
+        operator.clusters().delete("demo", &DeleteParams::default()).await?;
+        until(ROLLOUT, "nothing is left", async || Ok(parts(sandbox).await?.is_empty())).await?;
+        Ok(())
+    });
+}
+
+/// All that is there because of the cluster, also what Kubernetes makes of what the operator makes.
+async fn parts(sandbox: &Sandbox) -> Outcome<String> {
+    let kinds = "rpx,statefulsets,controllerrevisions,pods,configmaps,secrets,services,endpointslices,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,ingresses";
+    sandbox.tool("kubectl", &["get", kinds, "-l", "app.kubernetes.io/instance=demo", "-o", "name"]).await
 }
 
 #[test]

@@ -33,6 +33,13 @@ fn the_first_sample_serves_and_goes() {
         {
             assert!(table.contains(column), "{column} is not in\n{table}");
         }
+        let log = sandbox.tool("kubectl", &["logs", "deployment/rpx-revenprox-operator"]).await?;
+        assert!(!log.is_empty(), "the operator logs nothing");
+        for line in log.lines() {
+            let entry: serde_json::Value =
+                serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+            assert!(entry["level"].is_string() && entry["timestamp"].is_string(), "{line}");
+        }
         sandbox.tool("kubectl", &["delete", "rpx", "demo", "--timeout=60s"]).await?;
         everything_goes(sandbox).await
     });

@@ -5,12 +5,13 @@ mod books;
 mod publisher;
 mod subscriber;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::harness::sse;
-use e2e::harness::{self, Entrance, Outcome};
+use e2e::harness::{self, Entrance, Outcome, ready};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
@@ -24,6 +25,8 @@ use crate::support::{self, EVERYBODYS, Operator, ROLLOUT, basic, retry_ms, until
 const SUBSCRIBERS: usize = 500;
 /// Topics that they are spread over.
 const TOPICS: usize = 10;
+/// Over how many seconds a pod lets its subscribers go; `support::basic` says so.
+const DRAIN_WINDOW: usize = 3;
 /// Longest time until everybody hears something: a stream whose pod is gone without a word is given up after a silence.
 const HEARD: Duration = Duration::from_mins(2);
 
@@ -76,19 +79,16 @@ impl<'a> Load<'a> {
     }
 
     /// Does something to the cluster, waits until everything is well again, and says what it cost.
-    async fn endure(
-        &self,
-        what: &str,
-        disturb: impl AsyncFnOnce(&Operator<'_>) -> Outcome,
-    ) -> Outcome<Counts> {
+    async fn endure(&self, what: &str, disturb: impl AsyncFnOnce(&Operator<'_>) -> Outcome) -> Outcome<Cost> {
         let before = self.books.counts();
         let started = Instant::now();
         disturb(self.operator).await?;
         self.everybody_hears(what).await?;
         let counts = self.books.counts() - before;
         println!("{what} ({:.1} s): {counts}", started.elapsed().as_secs_f32());
-        println!("  reconnects by second: {:?}", self.books.histogram_since(started));
-        Ok(counts)
+        let reconnects = self.books.histogram_since(started);
+        println!("  reconnects by second: {reconnects:?}");
+        Ok(Cost { counts, reconnects })
     }
 
     async fn stop(mut self) -> Counts {
@@ -100,11 +100,38 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Waits until a restart has replaced every pod.
+/// What something that happened to the cluster cost.
+struct Cost {
+    counts: Counts,
+    /// How many subscribers came back in each second.
+    reconnects: BTreeMap<u64, usize>,
+}
+
+impl Cost {
+    /// So many pods let their subscribers go, one pod after the other, and each of them spread over its drain window of three seconds.
+    fn is_spread(&self, pods: usize) {
+        let (seconds, all) = (self.reconnects.len(), self.reconnects.values().sum::<usize>());
+        let busiest = self.reconnects.values().max().copied().unwrap_or_default();
+        assert!(all > 0, "nobody came back");
+        assert!(seconds >= DRAIN_WINDOW * pods, "all came back within {seconds} s: {:?}", self.reconnects);
+        // All of a pod's subscribers at once are about one part of as many as there are pods; the last ones have more, since those
+        // of the first have come to them.
+        assert!(
+            busiest * (2 * pods + 1) <= all * 2,
+            "{busiest} of {all} came back in one second: {:?}",
+            self.reconnects
+        );
+    }
+}
+
+/// Waits until a restart has replaced every pod. Never is there more than one that does not serve.
 async fn replaced(operator: &Operator<'_>, old: &[String], replicas: usize) -> Outcome {
     let started = Instant::now();
     loop {
-        let uids = operator.uids("demo").await?;
+        let pods = operator.pods("demo").await?;
+        let serving = pods.iter().filter(|pod| ready::pod(pod).is_ok()).count();
+        assert!(serving + 1 >= replicas, "only {serving} of {replicas} pods serve");
+        let uids: Vec<String> = pods.into_iter().filter_map(|pod| pod.metadata.uid).collect();
         if uids.len() == replicas && uids.iter().all(|uid| !old.contains(uid)) {
             return operator.ready("demo", i32::try_from(replicas)?).await.map(drop);
         }
@@ -176,12 +203,14 @@ fn subscribers_live_through_a_restart_of_all_pods_and_the_loss_of_one() {
             operator.sandbox.tool("kubectl", &["rollout", "restart", "statefulset/demo"]).await?;
             replaced(operator, &old, 3).await
         })
-        .await?;
+        .await?
+        .is_spread(3);
         load.endure("kubectl delete pod", async |operator| {
             operator.sandbox.api::<Pod>().delete("demo-1", &DeleteParams::default()).await?;
             down_and_up(operator).await
         })
-        .await?;
+        .await?
+        .is_spread(1);
         load.endure("another image", async |operator| {
             let old = operator.uids("demo").await?;
             let next = "localhost/revenprox/proxy:next";
@@ -189,7 +218,8 @@ fn subscribers_live_through_a_restart_of_all_pods_and_the_loss_of_one() {
             operator.patch("demo", json!({ "image": next })).await?;
             replaced(operator, &old, 3).await
         })
-        .await?;
+        .await?
+        .is_spread(3);
         check(&load.stop().await);
         Ok(())
     });
@@ -222,7 +252,8 @@ fn subscribers_live_through_scaling_changes_and_a_restart_of_the_operator() {
             operator.scale("demo", 3).await?;
             operator.ready("demo", 3).await.map(drop)
         })
-        .await?;
+        .await?
+        .is_spread(2);
         let live = load
             .endure("change of the configuration that is taken on", async |operator| {
                 operator.patch("demo", json!({ "config": { "http": { "retry_ms": 600 } } })).await?;
@@ -234,14 +265,14 @@ fn subscribers_live_through_scaling_changes_and_a_restart_of_the_operator() {
                 operator.ready("demo", 3).await.map(drop)
             })
             .await?;
-        is_unnoticed(&live);
+        is_unnoticed(&live.counts);
         let rotated = load
             .endure("rotation of a secret", async |operator| {
                 set_admin_token(operator, "the second token").await?;
                 all_know(operator, "the second token").await
             })
             .await?;
-        is_unnoticed(&rotated);
+        is_unnoticed(&rotated.counts);
         let restart = load
             .endure("restart of the operator", async |operator| {
                 let deployment = "deployment/rpx-revenprox-operator";
@@ -250,13 +281,14 @@ fn subscribers_live_through_scaling_changes_and_a_restart_of_the_operator() {
                 operator.ready("demo", 3).await.map(drop)
             })
             .await?;
-        is_unnoticed(&restart);
+        is_unnoticed(&restart.counts);
         load.endure("change of the configuration that needs new pods", async |operator| {
             let old = operator.uids("demo").await?;
             operator.patch("demo", json!({ "config": { "http": { "thread_pool_size": 1 } } })).await?;
             replaced(operator, &old, 3).await
         })
-        .await?;
+        .await?
+        .is_spread(3);
         check(&load.stop().await);
         Ok(())
     });
@@ -274,7 +306,7 @@ fn subscribers_do_not_notice_that_the_api_server_is_gone() {
                 operator.ready("demo", 3).await.map(drop)
             })
             .await?;
-        is_unnoticed(&outage);
+        is_unnoticed(&outage.counts);
         // The operator has come back to work.
         load.endure("scale up", async |operator| {
             operator.scale("demo", 4).await?;

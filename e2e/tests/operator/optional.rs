@@ -5,7 +5,7 @@ use std::time::Duration;
 use e2e::harness::{self, Outcome, Sandbox};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::DynamicObject;
+use kube::api::{DeleteParams, DynamicObject};
 use kube::discovery::ApiResource;
 use kube::{Api, core::GroupVersionKind};
 use revenprox_operator::crd::RevenProxCluster;
@@ -124,6 +124,17 @@ async fn comes_and_goes(sandbox: &Sandbox, operator: &support::Operator<'_>) -> 
         monitor.metadata.labels.unwrap_or_default().get("release").map(String::as_str),
         Some("prometheus")
     );
+    // They are not watched, but looked at every ten seconds or so.
+    for kind in KINDS {
+        let objects = objects(sandbox, kind);
+        let old = objects.get("demo").await?.metadata.uid;
+        objects.delete("demo", &DeleteParams::default()).await?;
+        let is_back = async || {
+            Ok(objects.get_opt("demo").await?.is_some_and(|object: DynamicObject| object.metadata.uid != old))
+        };
+        let took = until(SECONDS, "an object that was removed", is_back).await?;
+        println!("{} demo came back after {took:?}", kind.2);
+    }
     operator.patch("demo", json!({ "route": null, "monitoring": null })).await?;
     for kind in KINDS {
         let is_gone = async || Ok(objects(sandbox, kind).get_opt("demo").await?.is_none());

@@ -1,8 +1,9 @@
 //! Bad resources: the API server refuses them with a clear message, or they end in a condition that says what to do.
 
 use e2e::harness::{self, Outcome, Sandbox};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{Patch, PatchParams, ValidationDirective};
+use kube::api::{ListParams, Patch, PatchParams, ValidationDirective};
 use revenprox_operator::crd::RevenProxCluster;
 use serde_json::{Value, json};
 
@@ -106,7 +107,11 @@ fn the_api_server_refuses_bad_resources_and_says_why() {
         }
         for name in ["Upper", "with.dot", "1st", "a-name-of-more-than-forty-characters-is-too-long"] {
             let message = said(sandbox, &basic(name, &json!({}))).await?;
-            assert!(message.is_some(), "the name {name} is accepted");
+            let message = message.ok_or_else(|| format!("the name {name} is accepted"))?;
+            // Some names are not even those of an object; Kubernetes says so itself.
+            let is_clear = message.contains("the name becomes that of Services and pods")
+                || (name == "Upper" && message.contains("metadata.name"));
+            assert!(is_clear, "the name {name} is refused: {message}");
         }
         println!("{} bad specs and four bad names are refused", specs.len());
         immutable(sandbox).await
@@ -188,11 +193,29 @@ fn what_the_api_server_cannot_judge_ends_in_a_condition_that_says_what_to_do() {
         }
         // The operator is none the worse for it.
         operator.start(&basic("good", &json!({ "spec": { "replicas": 1 } }))).await?;
-        let metrics = operator.metrics().await?;
-        let failed = support::sum(&metrics, "revenprox_operator_reconciles_total{result=\"failed\"}");
+        operator.settle().await?;
+        let failed = failures(&operator.metrics().await?);
+        let looks = operator.rest().await?;
         println!("{} resources are hindered; {failed} reconciles failed", specs.len());
+        // One look every ten seconds at each of them and at the good one, and some to spare.
+        let clusters = specs.len() as u64 + 1;
+        assert!(looks <= clusters * 9, "{looks} looks in a minute at {clusters} clusters: it loops");
+        let operators = ListParams::default().labels("app.kubernetes.io/name=revenprox-operator");
+        for pod in sandbox.api::<Pod>().list(&operators).await?.items {
+            let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+            let restarts: i32 = containers.iter().map(|container| container.restart_count).sum();
+            assert_eq!(restarts, 0, "the operator has ended");
+        }
+        assert_eq!(failures(&operator.metrics().await?), failed, "a look at what is refused is no failure");
         Ok(())
     });
+}
+
+fn failures(metrics: &str) -> u64 {
+    let of = |result: &str| {
+        support::sum(metrics, &format!("revenprox_operator_reconciles_total{{result=\"{result}\"}}"))
+    };
+    of("failed") + of("late")
 }
 
 async fn says(operator: &Operator<'_>, name: &str, spec: &Value, reason: &str, expected: &str) -> Outcome {

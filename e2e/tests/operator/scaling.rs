@@ -13,6 +13,9 @@ use crate::support::{self, ROLLOUT, basic};
 /// How many subscribers a proxy should have.
 const TARGET: usize = 40;
 
+/// Longest time until more subscribers have brought another proxy: the proxies are asked every ten seconds or so.
+const UP: Duration = Duration::from_secs(30);
+
 /// Watches the wanted number until it is `to`; returns every number that it was.
 async fn numbers_until(sandbox: &harness::Sandbox, to: i32) -> Outcome<Vec<i32>> {
     let (mut seen, started) = (Vec::new(), Instant::now());
@@ -59,6 +62,7 @@ fn replicas_follow_the_connections() {
         let started = Instant::now();
         assert_eq!(numbers_until(sandbox, 2).await?.last(), Some(&2));
         println!("from {} subscribers to a second proxy: {:?}", first.len(), started.elapsed());
+        assert!(started.elapsed() < UP, "{:?}", started.elapsed());
         operator.ready("demo", 2).await?;
         let second = open(TARGET * 2).await?;
         numbers_until(sandbox, 4).await?;

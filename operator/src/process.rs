@@ -79,7 +79,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let scope = Scope {
         namespaces: args.namespaces(),
         instance: identity,
-        defaults: Defaults { image: args.proxy_image.clone() },
+        defaults: Defaults { image: args.proxy_image.clone(), namespace },
     };
     let controllers = controller::run(client, scope, health, metrics, stopped);
     tokio::pin!(controllers);

@@ -25,6 +25,8 @@ use crate::{
 pub struct Defaults {
     /// The image of clusters that name none.
     pub image: String,
+    /// The namespace of the operator, from where it asks the proxies how they are.
+    pub namespace: String,
 }
 
 /// A cluster whose parts fit together.
@@ -46,6 +48,8 @@ pub struct Cluster {
     pub files: Vec<FileReference>,
     /// Whether the operator makes the mesh's key.
     pub owns_mesh_key: bool,
+    /// Where the operator is.
+    pub operator_namespace: String,
 }
 
 /// Something that is wrong with a resource.
@@ -83,6 +87,7 @@ pub fn validate(resource: &RevenProxCluster, defaults: &Defaults) -> Result<Clus
             config,
             files,
             owns_mesh_key,
+            operator_namespace: defaults.namespace.clone(),
         }),
         _ => Err(problems),
     }

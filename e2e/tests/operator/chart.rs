@@ -163,8 +163,10 @@ fn known_to_every_kubernetes(text: &str) -> Outcome<String> {
             assert!(list.as_sequence().is_some_and(|list| !list.is_empty()), "{kind} has nothing in it");
             assert_eq!(object["metadata"]["labels"]["release"].as_str(), Some("prometheus"), "{kind}");
         } else {
+            // As JSON: there is more than one opinion of what has to be quoted in YAML.
             kept.push_str("---\n");
-            kept.push_str(&serde_yaml::to_string(&object)?);
+            kept.push_str(&serde_json::to_string(&object)?);
+            kept.push('\n');
         }
     }
     Ok(kept)

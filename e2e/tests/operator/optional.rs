@@ -28,7 +28,7 @@ fn what_is_not_asked_for_any_more_goes() {
         operator.start(&basic("demo", &json!({ "spec": asked }))).await?;
         let policy = sandbox.api::<NetworkPolicy>().get("demo").await?;
         let rules = policy.spec.and_then(|spec| spec.ingress).unwrap_or_default();
-        assert_eq!(rules.len(), 2, "clients, and proxies of the same cluster");
+        assert_eq!(rules.len(), 3, "clients, proxies of the same cluster, and the operator");
         let annotations =
             sandbox.api::<Ingress>().get("demo").await?.metadata.annotations.unwrap_or_default();
         for (key, value) in [("nginx.ingress.kubernetes.io/proxy-buffering", "off"), ("example.com/a", "b")] {

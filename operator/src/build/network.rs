@@ -53,11 +53,18 @@ fn network_policy(cluster: &Cluster, policy: &NetworkPolicy) -> Child {
             { "port": MESH_PORT + 1, "protocol": "TCP" },
         ],
     });
-    let spec = json!({
-        "podSelector": pods,
-        "policyTypes": ["Ingress"],
-        "ingress": [from_clients, from_pods],
-    });
+    let mut rules = vec![from_clients, from_pods];
+    // Whoever lists clients need not think of the operator, without which nothing is known of the proxies.
+    if !policy.clients.is_empty() {
+        rules.push(json!({
+            "from": [{
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": cluster.operator_namespace } },
+                "podSelector": { "matchLabels": { "app.kubernetes.io/name": names::MANAGER } },
+            }],
+            "ports": [{ "port": cluster.probe_port().1, "protocol": "TCP" }],
+        }));
+    }
+    let spec = json!({ "podSelector": pods, "policyTypes": ["Ingress"], "ingress": rules });
     Child::new(cluster, Kind::NetworkPolicy, &cluster.name, json!({ "spec": spec }))
 }
 

@@ -16,7 +16,11 @@ fn cluster(spec: &Value) -> Cluster {
         "spec": spec,
     }))
     .unwrap();
-    validate(&resource, &Defaults { image: "revenprox/proxy:1".to_owned() }).unwrap()
+    validate(
+        &resource,
+        &Defaults { image: "revenprox/proxy:1".to_owned(), namespace: "operators".to_owned() },
+    )
+    .unwrap()
 }
 
 fn smallest() -> Value {

@@ -143,8 +143,8 @@ pub struct Disruption {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPolicy {
-    /// From where clients, metrics and probes come, as `NetworkPolicyPeer`s. Without any, from everywhere. The mesh is for pods of the same
-    /// cluster in any case.
+    /// From where clients, metrics and probes come, as `NetworkPolicyPeer`s; the operator need not be among them. Without any, from
+    /// everywhere. The mesh is for pods of the same cluster in any case.
     #[serde(default, skip_serializing_if = "RawList::is_empty")]
     pub clients: RawList,
 }

@@ -13,7 +13,7 @@ fn resource(spec: &Value) -> RevenProxCluster {
 }
 
 fn defaults() -> Defaults {
-    Defaults { image: "revenprox/proxy:1".to_owned() }
+    Defaults { image: "revenprox/proxy:1".to_owned(), namespace: "operators".to_owned() }
 }
 
 /// A configuration that is allowed to be open.

@@ -8,7 +8,8 @@ CARGO ?= cargo
 include e2e/e2e.mk e2e/clients/clients.mk e2e/api/api.mk e2e/debugger/debugger.mk documentation/docs.mk monitoring/monitoring.mk
 
 ## Run the proxy for development, on this machine only and without authentication.
-run: setup
+run:
+	@./install.sh --to-build
 	$(CARGO) run --release --locked --package revenprox-proxy -- --dev
 
 ## Build what is released.

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what a Debian machine lacks to build and test RevenProx, and builds it.
+# Installs what a Debian machine lacks to build RevenProx, and to test it, and builds it.
 #
-#   ./install.sh               everything: tools, then a release build in target/release
-#   ./install.sh --tools-only  only the tools; quick if they are there
-#   ./install.sh --tools-only GROUP...  those of the groups too: browsers, documentation, monitoring
+#   ./install.sh               what a build needs, then a release build of the proxy: target/release/sse-proxy
+#   ./install.sh --to-build    only what a build needs; quick if it is there
+#   ./install.sh --tools-only  what the tests and lints need too
+#   ./install.sh --tools-only GROUP...  what those of the groups need too: browsers, documentation, monitoring
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -19,7 +20,15 @@ monitoring_packages=(python3 busybox)
 documentation_packages+=(chromium openssl php-cli ruby perl openjdk-17-jdk-headless libcurl4-openssl-dev)
 cargo_deny_version=0.20.2
 
-needed=("${packages[@]}" "${test_packages[@]}")
+case ${1:-} in
+  "" | --to-build | --tools-only) ;;
+  *) echo "install.sh: there is no option $1; the first lines of this file say which there are" >&2; exit 2 ;;
+esac
+needed=("${packages[@]}")
+# Somebody who looks for the first time is not to wait for what only tests need.
+if [ "${1:-}" = --tools-only ]; then
+  needed+=("${test_packages[@]}")
+fi
 for group in "${@:2}"; do
   declare -n group_packages="${group}_packages"
   needed+=("${group_packages[@]}")
@@ -48,12 +57,12 @@ if ! command -v cargo >/dev/null; then
   echo "install.sh: there is no Rust; install it with rustup (https://rustup.rs), the version is in rust-toolchain.toml" >&2
   exit 1
 fi
-if ! cargo-deny --version 2>/dev/null | grep -qF "$cargo_deny_version"; then
+if [ "${1:-}" = --tools-only ] && ! cargo-deny --version 2>/dev/null | grep -qF "$cargo_deny_version"; then
   echo "install.sh: building cargo-deny $cargo_deny_version" >&2
   cargo install --quiet --locked --version "$cargo_deny_version" cargo-deny
 fi
 
-if [ "${1:-}" != --tools-only ]; then
-  cargo build --release --locked --workspace
+if [ -z "${1:-}" ]; then
+  cargo build --release --locked --package revenprox-proxy
   echo "install.sh: the proxy is target/release/sse-proxy" >&2
 fi

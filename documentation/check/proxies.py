@@ -26,6 +26,8 @@ EXAMPLES = pages.GUIDE / "examples" / "proxies"
 QUIET = 2.5  # seconds; stands for the 75 of the configurations
 KEEPALIVE = 1  # stands for 30
 AT_ONCE = 0.5
+NOBODY = 65534
+AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
 class Middle(Program):
@@ -43,7 +45,7 @@ class Middle(Program):
         (folder / config).write_text(text, encoding="utf-8")
         arguments = [part.replace("{folder}", str(folder)) for part in command]
         if os.geteuid() == 0:
-            arguments = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *arguments]
+            arguments = [*AS_NOBODY, *arguments]
         super().__init__(arguments, folder / f"{config}-{self.plain}.log", folder=folder)
         wait_until(self._answers, f"{command[0]} answers; it says {self.text()}")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs all checks of the documents one after the other, and says at the end which passed.
 
-run.py NAME... runs some of them: site, links, spelling, pictures, blocks, publish, webhook, proxies.
+run.py NAME... runs some of them: site, links, spelling, pictures, blocks, publish, webhook, proxies, gateway.
 """
 
 import os
@@ -22,6 +22,7 @@ CHECKS = {
     "publish": [sys.executable, str(HERE / "publish.py")],
     "webhook": [sys.executable, str(HERE / "webhook.py")],
     "proxies": [sys.executable, str(HERE / "proxies.py")],
+    "gateway": [sys.executable, str(HERE / "gateway.py")],
 }
 
 

@@ -87,8 +87,8 @@ def draw() -> str:
     parts += [
         label(643, 68, "GET /events/{topic}", "small on-stream"),
         label(643, 198, "text/event-stream", "small on-stream"),
-        label(643, 328, "Last-Event-ID: resume", "small on-stream"),
-        label(643, 358, "at any instance", "small on-stream"),
+        label(643, 328, "Last-Event-ID", "small on-stream"),
+        label(643, 358, "resume at any instance", "small on-stream"),
         label(WIDTH // 2, 408, "No broker, no database: each topic’s history is kept by two of the instances."),
     ]
     title = "Back ends publish to any of three sse-proxy instances, which forward over a mesh and stream to browsers"

@@ -12,7 +12,8 @@ OWN_EVENTS = {
     "revenprox-retry": {"reason", "detail"},
 }
 # What a line of a stream looks like: nothing else may be there.
-LINE = re.compile(r"retry: \d{1,10}|id: \d{1,15}-\d{3,7}-[0-9a-f]{8}|event: .+|data: .*|: keepalive|", re.DOTALL)
+ID = r"\d{1,15}-\d{3,7}-[0-9a-f]{8}(-[0-9a-f]{8})?"
+LINE = re.compile(rf"retry: \d{{1,10}}|id: {ID}|event: .+|data: .*|: keepalive|", re.DOTALL)
 # How many topics one connection may subscribe to.
 TOPICS_MAX = 100
 # Parameters of a publish that may stand in a header and in the query, where they win.
@@ -136,3 +137,10 @@ def drained_turns_away(_context, response, case):
         assert case.method == "GET" and b"event: revenprox-retry\nretry: " in response.content, "served while draining"
     else:
         assert response.status_code >= 400, f"{response.status_code} while draining"
+
+
+@schemathesis.check
+def clients_have_no_page(_context, response, case):
+    """What an operator has not asked for is not there for clients. For the run against their listener only."""
+    if os.environ.get("EXPECT") == "no page":
+        assert response.status_code == 404, f"{response.status_code} for {case.method} of the page"

@@ -7,6 +7,7 @@ starts proxies of this binary, two of them a mesh, on free ports of this machine
 what it forbids. Runs in the environment that requirements.txt describes; api.mk makes it.
 """
 
+import base64
 import concurrent.futures
 import contextlib
 import os
@@ -28,6 +29,7 @@ TIME_MAX = 240
 CLIENTS = ("--include-path-regex", "^/(events|presence)")
 OPERATORS = ("--include-path-regex", "^/admin/(?!drain)")
 PROBES = ("--include-path-regex", "^/(health|livez|readyz|metrics)$")
+PAGE = ("--include-path-regex", "^/debug$")
 DRAIN = ("--include-operation-id", "drain")
 STREAMS = ("--include-operation-id", "subscribe", "--include-operation-id", "subscribeToMany")
 NO_STREAMS = ("--exclude-operation-id", "subscribe", "--exclude-operation-id", "subscribeToMany")
@@ -62,17 +64,20 @@ class Failed(Exception):
 
 
 class Proxy:
-    """A proxy that runs for as long as the `with` around it."""
+    """A proxy that runs for as long as the `with` around it; without a configuration, for development."""
 
     def __init__(self, binary, folder, name, config, admin=""):
         port, admin_port = free_ports(2)
-        file = folder / f"{name}.toml"
-        text = COMMON + config
-        file.write_text(text.format(name=name, port=port, admin_port=admin_port, admin=admin, folder=folder))
         self.url, self.admin_url = (f"http://127.0.0.1:{port}" for port in (port, admin_port))
         self.log = folder / f"{name}.log"
+        arguments, environment = ["--dev"], {"REVENPROX_HTTP__BIND_ADDRESS": f"127.0.0.1:{port}"}
+        if config is not None:
+            file = folder / f"{name}.toml"
+            text = COMMON + config
+            file.write_text(text.format(name=name, port=port, admin_port=admin_port, admin=admin, folder=folder))
+            arguments, environment = ["--config", file], {}
         self.process = subprocess.Popen(
-            [binary, "--config", file], stdout=subprocess.DEVNULL, stderr=self.log.open("w")
+            [binary, *arguments], stdout=subprocess.DEVNULL, stderr=self.log.open("w"), env={**os.environ, **environment}
         )
 
     def __enter__(self):
@@ -136,6 +141,12 @@ def open_mesh(binary, folder):
         yield schemathesis("clients, no token needed", proxy.url, CLIENTS, *NO_STREAMS, *NO_TOKEN)
         yield schemathesis("probes", proxy.url, PROBES, *NO_TOKEN)
         yield schemathesis("operators, no token needed", proxy.admin_url, OPERATORS, *NO_TOKEN)
+        yield schemathesis("the debugger's page for operators", proxy.admin_url, PAGE, *NO_TOKEN)
+        # Where there is nothing, no method is known either.
+        absent = ("--exclude-checks", "ignored_auth,positive_data_acceptance,unsupported_method")
+        yield schemathesis("no page for clients", proxy.url, PAGE, *absent, env={"EXPECT": "no page"})
+    with Proxy(binary, folder, "c", None) as proxy:
+        yield schemathesis("the debugger's page for development", proxy.url, PAGE, *NO_TOKEN)
 
 
 def locked_mesh(binary, folder):
@@ -148,8 +159,11 @@ def locked_mesh(binary, folder):
         other = bearer(token(binary, "no topic\u0001has this name"))
         yield schemathesis("clients with a token for other topics", proxy.url, CLIENTS, *NO_TOKEN, *other, env=forbidden)
         yield schemathesis("clients without a token", proxy.url, CLIENTS, *NO_TOKEN, env=forbidden)
-        for title, only in (("operators with the secret", OPERATORS), ("probes with the secret", PROBES)):
-            yield schemathesis(title, proxy.admin_url, only, *bearer(ADMIN_SECRET))
+        for title, only in (("operators", OPERATORS), ("probes", PROBES), ("the debugger's page", PAGE)):
+            yield schemathesis(f"{title} with the secret", proxy.admin_url, only, *bearer(ADMIN_SECRET))
+        yield schemathesis("the debugger's page without the secret", proxy.admin_url, PAGE, *NO_TOKEN, env=forbidden)
+        password = base64.b64encode(f"anybody:{ADMIN_SECRET}".encode()).decode()
+        yield schemathesis("the debugger's page with a password", proxy.admin_url, PAGE, "-H", f"Authorization: Basic {password}")
 
 
 def streams(binary, folder):

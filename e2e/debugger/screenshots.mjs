@@ -12,8 +12,8 @@ import { inState, subscribe } from "./lib/suite.mjs";
 
 const FOLDER = fileURLToPath(new URL("../../documentation/images/", import.meta.url));
 const PICTURES = [
-  { name: "light", dark: false, width: 1280, height: 1010 },
-  { name: "dark", dark: true, width: 1280, height: 1010 },
+  { name: "light", dark: false, width: 1280, height: 1150 },
+  { name: "dark", dark: true, width: 1280, height: 1150 },
   { name: "narrow", dark: false, width: 360, height: 800 },
 ];
 

@@ -32,6 +32,14 @@ class Chart(unittest.TestCase):
         by_name = {group["name"]: group for group in found["spec"]["groups"]}
         self.assertEqual(by_name, {group["name"]: group for group in groups})
 
+    def test_alerts_link_to_where_the_runbook_is(self):
+        """The files name a path of the repository, which nobody can follow from an alert."""
+        page = "https://guide.example.com/operations/alerts.html"
+        found = template("prometheusrule", "prometheusRule.enabled=true", f"prometheusRule.runbookUrl={page}")
+        alerts = [rule for group in found["spec"]["groups"] for rule in group["rules"]]
+        for rule in alerts:
+            self.assertEqual(rule["annotations"]["runbook_url"], f"{page}#{rule['alert'].lower()}")
+
     def test_the_dashboards_are_those_of_the_files(self):
         """In one ConfigMap, which must stay below a mebibyte."""
         found = template("dashboards", "dashboards.enabled=true", "dashboards.annotations.folder=RevenProx")
@@ -55,6 +63,7 @@ class Chart(unittest.TestCase):
         """The schema knows them."""
         self.assertIn("enabled", str(template("dashboards", "dashboards.enabled=perhaps")))
         self.assertIn("nonsense", str(template("prometheusrule", "prometheusRule.nonsense=1")))
+        self.assertIn("runbookUrl", str(template("prometheusrule", "prometheusRule.enabled=true", "prometheusRule.runbookUrl=guide")))
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ inBrowsers({}, (test) => {
     const two = await Proxy.start({ env: mesh("two", "one") });
     try {
       const [operator, developer] = [await show(`${origin}/debug`), await show(`${two.origin}/debug`)];
-      await subscribe(developer, "a");
+      await subscribe(developer, "a\nb");
       await one.publish("a", "over there");
       await rowCount(developer, 1);
       // A page that nobody looks at does not ask.
@@ -177,6 +177,15 @@ inBrowsers({}, (test) => {
       await until("the operator's list", async () => /^two\tup\t1\t0\t/.test(await text(operator, "#peers")));
       await developer.bringToFront();
       await until("the developer's list", async () => /^one\t0\t1\t/.test(await text(developer, "#peers")));
+      // An event that follows one of another instance has an id that says so; it has its delay and its topic all the same.
+      await fill(developer, "#to", "a");
+      await fill(developer, "#data", "over here");
+      await developer.click("#send");
+      await rowCount(developer, 2);
+      await until("the topic of what the page has published", async () => (await rows(developer))[0].topic === "a");
+      const [own] = await rows(developer);
+      assert.match(own.id, /^\d+-\d+-[0-9a-f]{8}-[0-9a-f]{8}$/);
+      assert.match(own.delay, /\d (ms|s)$/);
     } finally {
       await Promise.all([one.stop("SIGKILL"), two.stop("SIGKILL")]);
       rmSync(folder, { recursive: true });

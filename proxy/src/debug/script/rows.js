@@ -34,17 +34,19 @@ class EventList {
   add(message, topic) {
     const received = new Date();
     const millis = message.own ? null : idMillis(message.id);
-    const known = topic ?? this.topics.get(message.id) ?? (message.own ? jsonOf(message.data)?.topic : undefined) ?? "";
+    const published = eventOf(message.id);
+    const known = topic ?? this.topics.get(published) ?? (message.own ? jsonOf(message.data)?.topic : undefined) ?? "";
     const row = {
       ...message,
+      published,
       event: message.name,
       topic: known,
       received,
       delay: millis === null ? null : received.getTime() - millis,
-      again: message.id !== "" && this.seen.has(message.id),
+      again: message.id !== "" && this.seen.has(published),
     };
     row.haystack = `${row.id}\n${row.event}\n${row.topic}\n${row.data}`.toLowerCase();
-    if (message.id !== "") this.remember(message.id);
+    if (message.id !== "") this.remember(published);
     this.received += 1;
     if (row.event === "revenprox-gap") this.gaps += 1;
     this.waiting.push(row);
@@ -57,7 +59,7 @@ class EventList {
   published(id, topic) {
     this.topics.set(id, topic);
     if (this.topics.size > ROWS_MAX) this.topics.delete(this.topics.keys().next().value);
-    const row = [...this.rows, ...this.waiting].find((row) => row.id === id && row.topic === "");
+    const row = [...this.rows, ...this.waiting].find((row) => row.published === id && row.topic === "");
     if (!row) return;
     row.topic = topic;
     row.haystack += `\n${topic.toLowerCase()}`;

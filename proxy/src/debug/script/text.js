@@ -14,10 +14,21 @@ const OWN_EVENTS = [
 const COLOURED_MAX = 65_536;
 const SHOWN_MAX = 262_144;
 
-/** The milliseconds since 1970 that an id begins with, or null: ids of other servers may be any text. */
+/**
+ * What an id of the proxy is made of: milliseconds since 1970, a counter, and the instance's run; and in a stream, where other instances have
+ * published just before, eight digits more, which may differ from instance to instance although the event is the same.
+ */
+const ID = /^((\d{12,14})-\d+-[0-9a-f]+)(-[0-9a-f]{8})?$/;
+
+/** The id that the event was given when it was published: ids of other servers may be any text. */
+function eventOf(id) {
+  return ID.exec(id)?.[1] ?? id;
+}
+
+/** The milliseconds since 1970 that an id begins with, or null. */
 function idMillis(id) {
-  const found = /^(\d{12,14})-\d+-[0-9a-f]+$/.exec(id);
-  return found ? Number(found[1]) : null;
+  const found = ID.exec(id);
+  return found ? Number(found[2]) : null;
 }
 
 /** A time of day with milliseconds. */

@@ -4,7 +4,7 @@ PYTHON ?= python3 -B
 CHART_FILES = charts/revenprox-operator/files
 MONITORING_TOOL = monitoring/tools/build.sh
 
-.PHONY: dashboards test-monitoring
+.PHONY: dashboards test-monitoring dashboard-pictures
 
 ## Write monitoring/dashboards from monitoring/source, and the chart's copies of dashboards and rules.
 dashboards:
@@ -26,3 +26,15 @@ endif
 	HELM="$$($(MONITORING_TOOL) helm)" \
 	DASHBOARD_CHECK="$$($(MONITORING_TOOL) dashboards)" \
 	$(PYTHON) -m unittest discover --start-directory monitoring/tests
+
+## Take the guide's pictures of the dashboards anew: real proxies under load, a real Prometheus, and the components that Grafana publishes.
+## It takes about five minutes. SSE_PROXY and OPERATOR name programs that have been built already.
+dashboard-pictures:
+	./install.sh --tools-only monitoring browsers
+ifeq ($(and $(SSE_PROXY),$(OPERATOR)),)
+	$(CARGO) build --release --locked --package revenprox-proxy --package revenprox-operator --bins
+endif
+	SSE_PROXY="$(or $(SSE_PROXY),$(CURDIR)/target/release/sse-proxy)" \
+	OPERATOR="$(or $(OPERATOR),$(CURDIR)/target/release/revenprox-operator)" \
+	COLLECTOR="$$($(MONITORING_TOOL) collector)" \
+	$(PYTHON) monitoring/picture/take.py

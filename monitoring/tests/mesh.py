@@ -95,14 +95,24 @@ def start(processes, issuer, collector):
         values = {"issuer": issuer, "collector": collector, "peers": peers, "secret": SECRET, "rate_limit": RATE_LIMIT}
         values["policy"] = "block" if proxy.name == "two" else "drop_oldest"
         proxy.config.write_text(CONFIG.format(name=proxy.name, http=proxy.http, admin=proxy.admin, mesh=proxy.mesh, **values))
-        proxy.process = processes.start(proxy.name, [program("SSE_PROXY"), "--config", str(proxy.config)])
+        run(processes, proxy)
+    meet(processes, proxies)
+    return proxies
+
+
+def run(processes, proxy):
+    """Starts one, for the first time or again."""
+    proxy.process = processes.start(proxy.name, [program("SSE_PROXY"), "--config", str(proxy.config)])
+
+
+def meet(processes, proxies):
+    """Waits until each hears all others."""
 
     def all_meet():
         processes.must_run()
         return all(proxy.metric("revenprox_peers_connected") == len(proxies) - 1 for proxy in proxies)
 
     wait_for("each instance to hear the others", all_meet)
-    return proxies
 
 
 def start_stranger(processes, proxies):

@@ -18,7 +18,7 @@ def program(variable):
     """The path of a program, which the Makefile puts into an environment variable."""
     path = os.environ.get(variable)
     if not path or not os.access(path, os.X_OK):
-        raise SystemExit(f"{variable} must name a program and is {path!r}; run `make test-monitoring`, which sets it")
+        raise SystemExit(f"{variable} must name a program and is {path!r}; the target of make that runs this sets it")
     return path
 
 

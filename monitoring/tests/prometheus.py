@@ -13,35 +13,37 @@ CONFIG = """\
 global: {{scrape_interval: 1s, evaluation_interval: 1s, scrape_timeout: 1s}}
 rule_files: ["{rules}/*.yaml"]
 scrape_configs:
-  - {{job_name: revenprox, static_configs: [{{targets: [{proxies}]}}]}}
-  - {{job_name: revenprox-operator, static_configs: [{{targets: [{operators}]}}]}}
+  - {{job_name: revenprox, static_configs: {proxies}}}
+  - {{job_name: revenprox-operator, static_configs: {operators}}}
 """
 
 SELECTOR = re.compile(r"\b(?:(?:revenprox|process)_[a-z0-9_]+|up\b)(?:\{[^}]*\})?")
 
 
 class Prometheus:
-    """A server that scrapes proxies and an operator every second and evaluates all rules."""
+    """A server that scrapes proxies and an operator every second and evaluates all rules. Proxies have the names that are given, or else their addresses."""
 
-    def __init__(self, processes, proxies, operators):
-        def listed(ports):
-            return ", ".join(f'"127.0.0.1:{port}"' for port in ports)
+    def __init__(self, processes, proxies, operators, names=()):
+        def listed(ports, names=()):
+            """Targets as JSON, which is YAML as well."""
+            labels = [{"instance": name} for name in names] or [{}] * len(ports)
+            return json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": own} for port, own in zip(ports, labels, strict=True)])
 
         config = processes.folder / "prometheus.yml"
         rules = MONITORING / "rules"
-        config.write_text(CONFIG.format(rules=rules, proxies=listed(proxies), operators=listed(operators)))
+        config.write_text(CONFIG.format(rules=rules, proxies=listed(proxies, names), operators=listed(operators)))
         port = free_port()
-        self._base = f"http://127.0.0.1:{port}"
+        self.base = f"http://127.0.0.1:{port}"
         options = [f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
         options.append(f"--storage.tsdb.path={processes.folder / 'tsdb'}")
         processes.start("prometheus", ["prometheus", *options])
-        wait_for("Prometheus", answers(f"{self._base}/-/ready"))
+        wait_for("Prometheus", answers(f"{self.base}/-/ready"))
         targets = len(proxies) + len(operators)
         wait_for("the first scrapes", lambda: self.ask("query", query=f"count(up == 1) == {targets}")["result"])
 
     def ask(self, path, **parameters):
         """The data that the API answers with; its error as an exception."""
-        _, text = get(f"{self._base}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=20)
+        _, text = get(f"{self.base}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=20)
         answer = json.loads(text)
         if answer["status"] != "success":
             raise ValueError(f"{answer['errorType']}: {answer['error']}")

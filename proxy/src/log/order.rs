@@ -2,9 +2,9 @@
 //!
 //! A subscriber names the event that it saw last, and a digest of the last one that it had seen of each other instance. Where
 //! that is not the digest of the same place here, some of these instances' events stand on the other side of the named event. Those of
-//! one instance have the same order everywhere, so there is one number to find for each: how many more of its events were seen, or
-//! less, than stand before the named one here. The numbers of all but one are tried, the smallest change first, and the last one
-//! is looked up. A wrong answer, by which an event is missed or repeated, is as likely as two of the possibilities having the same 32
+//! one instance come in the order of their ids, so there is one number to find for each: how many of its events were seen, more or
+//! less than stand before the named one here. Where what passed an instance by was brought later, its log has another order; what was
+//! seen elsewhere has not. The numbers of all but one are tried, the smallest change first, and the last one is looked up. A wrong answer, by which an event is missed or repeated, is as likely as two of the possibilities having the same 32
 //! bits: less than one in 40,000, for no more than `TRIES_MAX` are tried.
 
 use crate::event::{Digest, EventId, Origin};
@@ -27,12 +27,20 @@ pub struct Difference {
 /// The events of one origin around the named one.
 struct Group {
     origin: Origin,
-    /// Their places, those in the list of those before first.
-    places: Vec<usize>,
+    /// In the order of ids.
+    events: Vec<Around>,
     /// What each would add to the digest as the last one that was seen, after nothing for none at all.
     digests: Vec<Digest>,
     /// How many of them are before.
     before: usize,
+}
+
+/// An event around the named one.
+struct Around {
+    id: EventId,
+    is_before: bool,
+    /// Its place in the list of those before, or of those after.
+    place: usize,
 }
 
 struct Search<'a> {
@@ -51,7 +59,7 @@ struct Search<'a> {
 pub fn explain(before: &[EventId], after: &[EventId], digest: Digest) -> Option<Difference> {
     let mut groups = groups(before, after);
     // The more events a group has, the more there is to gain by looking it up.
-    groups.sort_by_key(|group| group.places.len());
+    groups.sort_by_key(|group| group.events.len());
     let Some((last, rest)) = groups.split_last() else {
         return (digest == Digest::default()).then(Difference::default);
     };
@@ -61,9 +69,9 @@ pub fn explain(before: &[EventId], after: &[EventId], digest: Digest) -> Option<
     }
     let mut difference = Difference::default();
     for (group, seen) in groups.iter().zip(&search.seen) {
-        let (low, high) = (group.before.min(*seen), group.before.max(*seen));
-        let side = if *seen < group.before { &mut difference.unseen } else { &mut difference.seen };
-        side.extend_from_slice(&group.places[low..high]);
+        let (seen, unseen) = group.events.split_at(*seen);
+        difference.seen.extend(seen.iter().filter(|event| !event.is_before).map(|event| event.place));
+        difference.unseen.extend(unseen.iter().filter(|event| event.is_before).map(|event| event.place));
     }
     difference.unseen.sort_unstable();
     difference.seen.sort_unstable();
@@ -72,23 +80,21 @@ pub fn explain(before: &[EventId], after: &[EventId], digest: Digest) -> Option<
 
 fn groups(before: &[EventId], after: &[EventId]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let places = |list| <[EventId]>::iter(list).enumerate();
-    for (is_before, (place, id)) in
-        places(before).map(|found| (true, found)).chain(places(after).map(|found| (false, found)))
-    {
-        let known = groups.iter().position(|group| group.origin == id.origin);
-        let at = known.unwrap_or_else(|| {
-            groups.push(Group {
-                origin: id.origin,
-                places: Vec::new(),
-                digests: vec![Digest::default()],
-                before: 0,
+    for (list, is_before) in [(before, true), (after, false)] {
+        for (place, id) in list.iter().enumerate() {
+            let known = groups.iter().position(|group| group.origin == id.origin);
+            let at = known.unwrap_or_else(|| {
+                groups.push(Group { origin: id.origin, events: Vec::new(), digests: Vec::new(), before: 0 });
+                groups.len() - 1
             });
-            groups.len() - 1
-        });
-        groups[at].places.push(place);
-        groups[at].digests.push(Digest::of(id));
-        groups[at].before += usize::from(is_before);
+            groups[at].events.push(Around { id: *id, is_before, place });
+            groups[at].before += usize::from(is_before);
+        }
+    }
+    for group in &mut groups {
+        group.events.sort_unstable_by_key(|event| event.id);
+        group.digests.push(Digest::default());
+        group.digests.extend(group.events.iter().map(|event| Digest::of(&event.id)));
     }
     groups
 }
@@ -161,6 +167,15 @@ mod tests {
         let before = [id(1, 1), id(2, 2)];
         assert_eq!(explain(&before, &[id(3, 1)], digest(&before)), Some(Difference::default()));
         assert_eq!(explain(&[], &[], Digest::default()), Some(Difference::default()));
+    }
+
+    #[test]
+    fn what_was_brought_later_is_told_from_what_came_after_it() {
+        // Here 3 and 4 of the first came before 1 and 2, which had passed by.
+        let (before, after) = ([id(9, 2)], [id(3, 1), id(4, 1), id(1, 1), id(2, 1)]);
+        let seen = digest(&[id(9, 2), id(1, 1), id(2, 1)]);
+        let expected = Difference { unseen: vec![], seen: vec![2, 3] };
+        assert_eq!(explain(&before, &after, seen), Some(expected));
     }
 
     #[test]

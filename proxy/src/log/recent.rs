@@ -8,8 +8,7 @@ use crate::event::{Cursor, Digest, EventId};
 /// from one instance to another.
 const REACH_MS: u64 = 8_000;
 
-/// The newest event of each origin. Those of one origin have the same order in every log, so this says which of them a reader
-/// has seen. It costs 16 bytes for each instance that has published to the topic lately.
+/// The newest event of each origin. Those of one origin come in the order of their ids, so this says which of them a reader has seen. It costs 16 bytes for each instance that has published to the topic lately.
 #[derive(Debug, Default)]
 pub struct Recent(SmallVec<[EventId; 1]>);
 
@@ -29,7 +28,8 @@ impl Recent {
             others ^= Digest::of(last);
         }
         if let Some(last) = self.0.iter_mut().find(|last| last.origin == id.origin) {
-            *last = *id;
+            // What was brought later is older than what has been seen before it.
+            *last = (*last).max(*id);
         } else {
             // Whoever has been silent for long is forgotten when another comes: twice as long as matters, for the next event may
             // have a lower id.

@@ -22,6 +22,7 @@ use super::{Mesh, convert, keeping, questions};
 use crate::{
     event::EventId,
     hub::{Holding, Hub, Topic, now_ms},
+    log::TopicLog,
 };
 
 /// How long to wait after a change, for instances that start or end together.
@@ -38,6 +39,12 @@ const AFTER_A_BREAK: Duration = Duration::from_mins(10);
 
 /// How far back they get what an instance that died had told some and not others. Longer than its death goes unnoticed.
 const AFTER_A_DEATH: Duration = Duration::from_mins(1);
+
+/// An instance that started so recently may meet others one by one, and has missed at each what was published before.
+const YOUNG: Duration = Duration::from_mins(1);
+
+/// How far back it asks those that it has met before for what has come to them meanwhile.
+const BETWEEN_MEETINGS: Duration = Duration::from_secs(20);
 
 /// How long a new keeper may take to accept a topic.
 const HAND_TIME: Duration = Duration::from_secs(2);
@@ -58,7 +65,8 @@ struct Pending {
     came: Vec<NodeId>,
     /// Something may have passed by in this time.
     repair: Option<Duration>,
-    asked_by: Vec<NodeId>,
+    /// And the id above which they want what they keep.
+    asked_by: Vec<(NodeId, EventId)>,
 }
 
 /// To whom an instance moves a topic when the members change: to keepers that were none before, if it is the first of the
@@ -105,25 +113,27 @@ impl Mesh {
             // After a break nothing that was handed over before it is vouched for any more.
             let broke = repair >= Some(AFTER_A_BREAK);
             let others = new.iter().copied().filter(|id| *id != own);
-            let asked: Vec<_> = if broke { others.collect() } else { came };
+            let (asked, again): (Vec<_>, Vec<_>) = others.partition(|id| broke || came.contains(id));
             for peer in asked.iter().copied() {
-                let asked = self.ask(peer, &[questions::MINE]);
-                let heard = match asked {
-                    Some(asked) => asked.within(HAND_TIME).await.is_some(),
-                    None => false,
-                };
+                let heard = self.ask_for_mine(peer, EventId::default()).await;
                 if !heard && self.settling.is_owed_by(peer) {
                     self.moves.tell(|pending| pending.came.push(peer));
+                }
+            }
+            if !asked.is_empty() && self.started.elapsed() < YOUNG {
+                // Those that came just now sent to others, and not here, until they knew of this instance.
+                for peer in again {
+                    self.ask_for_mine(peer, ago(BETWEEN_MEETINGS)).await;
                 }
             }
             if let Some(since) = repair {
                 self.repair(&hub, since, &asked).await;
             }
             let left: Vec<_> = old.iter().copied().filter(|id| new.contains(id)).collect();
-            self.move_topics(&hub, &old, &left).await;
-            for peer in asked_by {
+            self.move_topics(&hub, &old, &left, EventId::default()).await;
+            for (peer, from) in asked_by {
                 let before: Vec<_> = new.iter().copied().filter(|id| *id != peer).collect();
-                self.move_topics(&hub, &before, &new).await;
+                self.move_topics(&hub, &before, &new, from).await;
                 self.say_handed(peer, HAND_TIME).await;
             }
             old = new;
@@ -152,19 +162,31 @@ impl Mesh {
         });
     }
 
-    /// A peer asks for what it keeps from now on.
-    pub(super) fn asked_by(&self, peer: NodeId) {
+    /// A peer asks for what it keeps from now on, above an event.
+    pub(super) fn asked_by(&self, peer: NodeId, from: EventId) {
         self.moves.tell(|pending| {
-            pending.asked_by.retain(|known| *known != peer);
-            pending.asked_by.push(peer);
+            if let Some((_, known)) = pending.asked_by.iter_mut().find(|(known, _)| *known == peer) {
+                *known = from.min(*known);
+            } else {
+                pending.asked_by.push((peer, from));
+            }
         });
+    }
+
+    /// Asks a peer for what this instance keeps instead of it, above an event. Returns whether it has heard that.
+    async fn ask_for_mine(&self, peer: NodeId, from: EventId) -> bool {
+        let mut question = vec![questions::MINE];
+        keeping::put_id(from, &mut question);
+        match self.ask(peer, &question) {
+            Some(asked) => asked.within(HAND_TIME).await.is_some(),
+            None => false,
+        }
     }
 
     /// Gets for subscribers here what they may have missed lately and keepers have, or instances that are back: they may have
     /// accepted what has not reached any keeper.
     async fn repair(&self, hub: &Hub, since: Duration, back: &[NodeId]) {
-        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let from = EventId::at(now_ms().saturating_sub(since_ms));
+        let from = ago(since);
         let mut repaired = 0_u64;
         for stripe in 0..Hub::STRIPES {
             for topic in hub.topics_of(stripe).into_iter().filter(|topic| topic.announced().is_some()) {
@@ -186,7 +208,7 @@ impl Mesh {
         let old = self.node.lock().roster().members.clone();
         let own = self.node.lock().id();
         let new: Vec<_> = old.iter().copied().filter(|id| *id != own).collect();
-        self.move_topics(hub, &old, &new).await;
+        self.move_topics(hub, &old, &new, EventId::default()).await;
     }
 
     /// Topics, and their bytes, that were moved, and topics that no new keeper took.
@@ -195,7 +217,7 @@ impl Mesh {
         (load(&self.moves.topics), load(&self.moves.bytes), load(&self.moves.failed))
     }
 
-    async fn move_topics(&self, hub: &Hub, old: &[NodeId], new: &[NodeId]) {
+    async fn move_topics(&self, hub: &Hub, old: &[NodeId], new: &[NodeId], from: EventId) {
         let (own, count) = {
             let node = self.node.lock();
             (node.id(), node.keeper_count())
@@ -208,7 +230,7 @@ impl Mesh {
             for topic in hub.topics_of(stripe) {
                 let targets = targets(convert::to_mesh(topic.id()), own, old, new, count);
                 if !targets.is_empty() {
-                    self.move_topic(hub, &topic, &targets).await;
+                    self.move_topic(hub, &topic, &targets, from).await;
                 }
             }
             tokio::task::yield_now().await;
@@ -223,12 +245,12 @@ impl Mesh {
         );
     }
 
-    async fn move_topic(&self, hub: &Hub, topic: &Topic, targets: &[NodeId]) {
+    async fn move_topic(&self, hub: &Hub, topic: &Topic, targets: &[NodeId], from: EventId) {
         let began = Instant::now();
-        let holding = newest(hub.holding(topic.id()));
-        if holding.events.is_empty() {
+        if topic.read(TopicLog::highest).flatten() <= Some(from) {
             return;
         }
+        let holding = newest(above(hub.holding(topic.id()), from));
         let message = keeping::take_over(topic.name(), &holding);
         for target in targets {
             let taken = self.hand(*target, &message, Instant::now() + HAND_TIME).await.is_ok();
@@ -240,6 +262,19 @@ impl Mesh {
         let allowed = Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND);
         sleep(allowed.saturating_sub(began.elapsed())).await;
     }
+}
+
+/// An id of so long ago.
+fn ago(time: Duration) -> EventId {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    EventId::at(now_ms().saturating_sub(ms))
+}
+
+/// The events above an id. What is below it is not vouched for then.
+fn above(mut holding: Holding, from: EventId) -> Holding {
+    holding.events.retain(|event| event.id > from);
+    holding.floor = holding.floor.max(from);
+    holding
 }
 
 /// The newest events that go into one message.

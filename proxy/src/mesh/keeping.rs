@@ -274,12 +274,12 @@ fn decode_events(bytes: &[u8]) -> Option<Holding> {
     Some(Holding { floor, former: false, events })
 }
 
-fn put_id(id: EventId, out: &mut Vec<u8>) {
+pub(super) fn put_id(id: EventId, out: &mut Vec<u8>) {
     out.extend_from_slice(&id.packed().to_le_bytes());
     out.extend_from_slice(&id.origin.0.to_le_bytes());
 }
 
-fn take_id(bytes: &[u8]) -> Option<(EventId, &[u8])> {
+pub(super) fn take_id(bytes: &[u8]) -> Option<(EventId, &[u8])> {
     let (clock, rest) = bytes.split_first_chunk::<8>()?;
     let (origin, rest) = rest.split_first_chunk::<4>()?;
     let stamp = Stamp { clock: u64::from_le_bytes(*clock), origin: u32::from_le_bytes(*origin) };

@@ -8,7 +8,7 @@ use revenprox_mesh::{identity::NodeId, node::Failed};
 use tokio::{sync::oneshot, time};
 
 use super::{Mesh, keeping, presence};
-use crate::hub::Hub;
+use crate::{event::EventId, hub::Hub};
 
 /// Kinds of questions: the first byte.
 pub(super) const COUNT: u8 = 1;
@@ -69,7 +69,12 @@ pub(super) fn answer(mesh: &Mesh, hub: &Hub, from: NodeId, question: &[u8]) -> O
         TAKE_OVER => keeping::answer_take_over(hub, rest),
         HAS => keeping::answer_has(hub, rest),
         MINE => {
-            mesh.asked_by(from);
+            // What is published here is not sent to it yet, so it asks again.
+            if !mesh.node.lock().roster().members.contains(&from) {
+                return None;
+            }
+            // Without an id it wants everything.
+            mesh.asked_by(from, keeping::take_id(rest).map_or(EventId::default(), |(id, _)| id));
             Some(Vec::new())
         }
         HANDED => {

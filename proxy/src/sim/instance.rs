@@ -60,6 +60,7 @@ pub(super) struct Instance {
     pub(super) gone: watch::Sender<bool>,
     /// It does nothing any more.
     pub(super) killed: watch::Sender<bool>,
+    announce: Duration,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -97,6 +98,7 @@ impl Instance {
             mesh,
             gone: watch::Sender::new(false),
             killed: watch::Sender::new(false),
+            announce: network.subscribe_wait(),
             tasks: Mutex::new(tasks),
         })
     }
@@ -106,12 +108,12 @@ impl Instance {
         self.mesh.missing().is_none() && !*self.gone.borrow()
     }
 
-    /// What a subscriber that arrives waits for, as it is by default.
+    /// What a subscriber that arrives waits for.
     pub(super) fn arrival(&self) -> Arrival<'_> {
         Arrival {
             hub: &self.hub,
             mesh: Some(&self.mesh),
-            announce: Duration::from_millis(100),
+            announce: self.announce,
             resume: Duration::from_secs(2),
         }
     }

@@ -29,6 +29,12 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How long after a failure a connection is tried again, at most.
 const AGAIN_MAX: Duration = Duration::from_millis(500);
 
+/// How long a subscribe waits by default until others know of it.
+const SUBSCRIBE_WAIT: Duration = Duration::from_millis(100);
+
+/// How long it takes at most until a lost message is sent again.
+const LOST_AGAIN: Duration = Duration::from_secs(2);
+
 /// Messages that were received and wait for an instance.
 pub(super) const INBOX: usize = 4096;
 
@@ -39,6 +45,14 @@ pub(super) struct Weather {
     pub(super) delay: Duration,
     /// How many messages are lost.
     pub(super) loss: f64,
+}
+
+impl Weather {
+    /// What `nng.subscribe_wait_ms` is to be here: there and back, and once more if a message is lost.
+    pub(super) fn subscribe_wait(&self) -> Duration {
+        let again = if self.loss > 0.0 { LOST_AGAIN } else { Duration::ZERO };
+        SUBSCRIBE_WAIT.max(self.delay * 3 + again)
+    }
 }
 
 /// One run of an instance.
@@ -109,6 +123,10 @@ impl Network {
             cuts: Vec::new(),
         };
         Arc::new(Self { state: Mutex::new(state), news: Notify::new(), addresses })
+    }
+
+    pub(super) fn subscribe_wait(&self) -> Duration {
+        self.state.lock().weather.subscribe_wait()
     }
 
     pub(super) fn addresses(&self) -> &[Address] {

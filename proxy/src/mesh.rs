@@ -13,6 +13,7 @@ mod handover;
 mod keeping;
 mod presence;
 mod questions;
+mod repair;
 mod settling;
 mod setup;
 pub(crate) mod sockets;
@@ -55,6 +56,7 @@ pub struct Mesh {
     questions: questions::Questions,
     fetching: fetching::Fetching,
     moves: handover::Moves,
+    late: repair::Late,
     settling: settling::Settling,
     counts: driver::Counts,
 }

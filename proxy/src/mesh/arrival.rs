@@ -41,8 +41,10 @@ impl Arrival<'_> {
         let topics: Vec<_> = names.iter().map(|name| self.hub.topic(name)).collect();
         // Every topic is announced, whether or not one before it needs the wait.
         let wait = topics.iter().fold(false, |wait, topic| self.hub.announce(topic) | wait);
-        if let (true, Some(mesh)) = (wait, self.mesh) {
-            mesh.settled(self.announce).await;
+        if let (true, Some(mesh)) = (wait, self.mesh)
+            && !mesh.settled(self.announce).await
+        {
+            mesh.look_later(&topics);
         }
         topics
     }

@@ -18,10 +18,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Mesh, convert, keeping, questions};
+use super::{Mesh, convert, keeping, questions, repair::ago};
 use crate::{
     event::EventId,
-    hub::{Holding, Hub, Topic, now_ms},
+    hub::{Holding, Hub, Topic},
     log::TopicLog,
 };
 
@@ -47,7 +47,7 @@ const YOUNG: Duration = Duration::from_mins(1);
 const BETWEEN_MEETINGS: Duration = Duration::from_secs(20);
 
 /// How long a new keeper may take to accept a topic.
-const HAND_TIME: Duration = Duration::from_secs(2);
+pub(super) const HAND_TIME: Duration = Duration::from_secs(2);
 
 /// What is to be moved, and what has been.
 #[derive(Debug, Default)]
@@ -183,26 +183,6 @@ impl Mesh {
         }
     }
 
-    /// Gets for subscribers here what they may have missed lately and keepers have, or instances that are back: they may have
-    /// accepted what has not reached any keeper.
-    async fn repair(&self, hub: &Hub, since: Duration, back: &[NodeId]) {
-        let from = ago(since);
-        let mut repaired = 0_u64;
-        for stripe in 0..Hub::STRIPES {
-            for topic in hub.topics_of(stripe).into_iter().filter(|topic| topic.announced().is_some()) {
-                let floor = EventId::at(u64::MAX);
-                let events = self.kept_elsewhere(topic.id(), from, HAND_TIME, back).await;
-                repaired += events.len() as u64;
-                hub.take_over(
-                    topic.id(),
-                    topic.name().as_str().as_bytes(),
-                    Holding { floor, former: false, events },
-                );
-            }
-        }
-        tracing::info!(events = repaired, "compared with the keepers what subscribers here may have missed");
-    }
-
     /// Moves what this instance keeps to those who keep it once it is gone.
     pub async fn hand_over_all(&self, hub: &Hub) {
         let old = self.node.lock().roster().members.clone();
@@ -262,12 +242,6 @@ impl Mesh {
         let allowed = Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND);
         sleep(allowed.saturating_sub(began.elapsed())).await;
     }
-}
-
-/// An id of so long ago.
-fn ago(time: Duration) -> EventId {
-    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    EventId::at(now_ms().saturating_sub(ms))
 }
 
 /// The events above an id. What is below it is not vouched for then.

@@ -121,7 +121,7 @@ impl Mesh {
 
     /// Other instances that keep a topic; and some that did until lately, or have subscribers for it, or may have accepted what has
     /// not reached the keepers yet.
-    fn who_may_have(&self, topic: TopicId) -> (Vec<NodeId>, Vec<NodeId>) {
+    pub(super) fn who_may_have(&self, topic: TopicId) -> (Vec<NodeId>, Vec<NodeId>) {
         let node = self.node.lock();
         let (present, mut others) = node.other_keepers(convert::to_mesh(topic));
         let members = node.roster().members.iter().copied().filter(|id| *id != node.id());

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Driver, Mesh, advertise, driver::Counts, fetching::Fetching, handover::Moves, questions::Questions,
-    settling::Settling, sockets::Sockets,
+    repair::Late, settling::Settling, sockets::Sockets,
 };
 use crate::{
     config::{Config, Nng},
@@ -91,6 +91,7 @@ impl Mesh {
             questions: Questions::default(),
             fetching: Fetching::default(),
             moves: Moves::default(),
+            late: Late::default(),
             settling: Settling::default(),
             counts: Counts::default(),
         });

@@ -96,6 +96,7 @@ pub async fn run(
         let meeting = Duration::from_millis(config.discovery.ready_timeout_ms);
         let history = Duration::from_millis(config.history.ready_timeout_ms);
         tasks.spawn(async move { settling.settle(meeting, history).await });
+        tasks.spawn(Arc::clone(&mesh).look_again(Arc::clone(&server.hub)));
         tasks.spawn(mesh.hand_over(Arc::clone(&server.hub)));
         let revoking = Arc::clone(&server);
         let revoke = move |claim, until_ms| {

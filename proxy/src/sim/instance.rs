@@ -87,6 +87,8 @@ impl Instance {
         tasks.spawn(async move { clock::on(&clock, driver.run(topics, |_, _| {})).await });
         let (clock, topics, moving) = (on(&wall), Arc::clone(&hub), Arc::clone(&mesh));
         tasks.spawn(async move { clock::on(&clock, moving.hand_over(topics)).await });
+        let (clock, topics, looking) = (on(&wall), Arc::clone(&hub), Arc::clone(&mesh));
+        tasks.spawn(async move { clock::on(&clock, looking.look_again(topics)).await });
         let settling = Arc::clone(&mesh);
         tasks.spawn(async move { settling.settle(MEETING, HISTORY).await });
         let (clock, topics) = (on(&wall), Arc::clone(&hub));

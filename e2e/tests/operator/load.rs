@@ -16,6 +16,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use revenprox_operator::crd::RevenProxCluster;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -290,6 +291,36 @@ fn subscribers_live_through_scaling_changes_and_a_restart_of_the_operator() {
         .await?
         .is_spread(3);
         check(&load.stop().await);
+        Ok(())
+    });
+}
+
+#[test]
+fn subscribers_live_through_ten_pods_and_one_and_come_back_after_none() {
+    harness::run("operator_load_sizes", async |sandbox| {
+        let operator = support::install(sandbox).await?;
+        let load = Load::start(&operator, 3).await?;
+        for replicas in [10, 1] {
+            let scale = async |operator: &Operator<'_>| {
+                operator.scale("demo", replicas).await?;
+                operator.ready("demo", i32::try_from(replicas)?).await.map(drop)
+            };
+            load.endure(&format!("scale to {replicas}"), scale).await?;
+        }
+        check(&load.books.counts());
+        let none = load
+            .endure("scale to none and back", async |operator| {
+                operator.scale("demo", 0).await?;
+                let asleep = support::has("Ready", "True", "Asleep");
+                operator.sandbox.wait::<RevenProxCluster>("demo", ROLLOUT, asleep).await?;
+                operator.scale("demo", 2).await?;
+                operator.ready("demo", 2).await.map(drop)
+            })
+            .await?;
+        // What nobody keeps any more cannot be replayed. Everybody is back, and is told.
+        assert_eq!((none.counts.repeated, none.counts.lost_for_good), (0, 0), "{}", none.counts);
+        assert!(none.counts.gaps >= SUBSCRIBERS as u64, "{}", none.counts);
+        load.stop().await;
         Ok(())
     });
 }

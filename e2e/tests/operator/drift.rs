@@ -60,7 +60,8 @@ fn what_is_removed_comes_back_and_what_is_changed_is_set_right() {
         let four = json!({ "spec": { "replicas": 4 } });
         is_set_right::<StatefulSet>(sandbox, "demo", "/spec/replicas", four).await?;
         operator.ready("demo", 3).await?;
-        until(ROLLOUT, "the fourth pod is gone", async || Ok(operator.uids("demo").await?.len() == 3)).await?;
+        until(ROLLOUT, "the fourth pod is gone", async || Ok(operator.uids("demo").await?.len() == 3))
+            .await?;
         // The key of the mesh has no watch; it is looked for every ten seconds.
         // With another key than before the proxies would not hear each other any more.
         let (pods, key) = (operator.uids("demo").await?, mesh_key(sandbox).await?);

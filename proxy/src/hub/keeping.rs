@@ -124,7 +124,8 @@ impl Hub {
             }
         }
         // A part of the history would keep the rest from being filled in later, where somebody may read it.
-        if others.floor < floor || !(wanted || history.is_empty()) {
+        // And what was taken before all others forward here lacks what passes by until they do; who arrives then fetches it anyway.
+        if !topic.is_awaited() && (others.floor < floor || !(wanted || history.is_empty())) {
             self.fill(&topic, Holding { events: history, ..others });
         }
         true

@@ -231,6 +231,11 @@ impl Topic {
         log.fill(events, floor, feed, news)
     }
 
+    /// Whether a first subscriber is about to look: others have been told to forward events here, and may not all do so yet.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.announced().is_some() && !self.entered.load(Ordering::SeqCst)
+    }
+
     /// Notes that others need not forward events here any more. `false` if they did not.
     pub(super) fn withdraw(&self) -> bool {
         self.announced.swap(0, Ordering::SeqCst) > 0

@@ -52,6 +52,20 @@ RECONCILES = Row(
             steps=[(GREEN, None), (RED, 5)],
         ),
         Panel(
+            "Looks that failed, by reason",
+            "What went wrong: an object could not be applied, a file not be read, the API server not be asked, or it took too long.",
+            [(total(rate("revenprox_operator_failures_total"), "reason"), "{{reason}}")],
+            "ops",
+            width=12,
+        ),
+        Panel(
+            "Looks asked for ahead, by why",
+            "`progress`: a cluster is on its way. `rest`: to be sure. `failure`: tried again, later each time.",
+            [(total(rate("revenprox_operator_requeues_total"), "why"), "{{why}}")],
+            "ops",
+            width=12,
+        ),
+        Panel(
             "Objects applied, by kind",
             "Objects of clusters that were written each second. At rest nothing is written.",
             [(total(rate("revenprox_operator_applied_total"), "kind"), "{{kind}}")],
@@ -60,7 +74,7 @@ RECONCILES = Row(
         ),
         Panel(
             "Other writes",
-            "Writes other than objects of clusters each second: status, scale, repair, nudge, secret, remove.",
+            "Writes other than objects of clusters each second: status, scale, repair, nudge, secret, remove, event.",
             [(total(rate("revenprox_operator_writes_total"), "what"), "{{what}}")],
             "ops",
             width=12,

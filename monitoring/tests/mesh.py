@@ -55,7 +55,7 @@ dns_interval_sec = 1
 idempotency_max_keys = 2
 
 [distributed_state]
-peer_timeout_sec = 8
+peer_timeout_sec = 4
 
 [history]
 max_total_mb = 1

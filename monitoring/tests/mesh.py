@@ -45,6 +45,7 @@ listen_addresses = ["tcp://127.0.0.1:{mesh}"]
 peer_addresses = [{peers}]
 key = "{secret}"
 pub_buffer_size = 500
+message_batch_size = 10
 
 [discovery]
 dns_name = "instances.invalid"

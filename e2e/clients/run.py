@@ -109,12 +109,17 @@ async def try_all(entries: list[Entry], scenarios: list[str]) -> list[Outcome]:
         for run in asyncio.as_completed(runs):
             outcome = await run
             outcomes.append(outcome)
-            tell(outcome)
+            tell(outcome, "?   ")
+        # Together they keep a small machine busy, and what some of them do depends on what comes first. By itself each has another try.
+        for at, outcome in enumerate(outcomes):
+            if not outcome.matches():
+                outcomes[at] = await grid.run(outcome.entry, outcome.scenario)
+                tell(outcomes[at], "FAIL")
         return outcomes
 
 
-def tell(outcome: Outcome) -> None:
-    sign = "ok  " if outcome.matches() else "FAIL"
+def tell(outcome: Outcome, otherwise: str) -> None:
+    sign = "ok  " if outcome.matches() else otherwise
     print(f"{sign} {outcome.entry.id:32} {outcome.scenario:13} {outcome.seconds:5.1f} s  {outcome.found}", flush=True)
     if not outcome.matches():
         print(f"     expected: {outcome.entry.expected(outcome.scenario)}")

@@ -13,7 +13,7 @@ from .relay import Relay
 # How long a client may take for what it does at once.
 SOON = 20
 # How long one that comes back may wait before it does.
-PATIENCE = 15
+PATIENCE = 25
 # How long nothing has to happen to be taken for nothing.
 QUIET = 5
 HISTORY = 20
@@ -209,6 +209,8 @@ async def _refused(run: Run, status: int) -> str:
     if not await run.relay.until(answered, seconds=SOON):
         raise Failure(f"the request was not refused: {run.relay.requests}, {run.client.states}")
     again = await run.relay.until(lambda: len(run.relay.requests) > 1, seconds=QUIET)
+    # A browser may ask again before what it told its user is known here.
+    await run.client.until(run.client.failed, seconds=QUIET)
     return f"{_told(run.client, status)}, {'retries' if again else 'stops'}"
 
 
